@@ -1,0 +1,1 @@
+//! The control plane: verify, authorize, apply, commit, record, answer.

@@ -1,0 +1,1 @@
+//! The data plane: a request through typed stages to an answer.

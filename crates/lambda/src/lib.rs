@@ -1,0 +1,1 @@
+//! Lambda: functions, versions, permissions, and the port through which they are invoked.

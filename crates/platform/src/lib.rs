@@ -1,0 +1,1 @@
+//! IAM, STS, CloudTrail and S3.

@@ -1,0 +1,1 @@
+//! The seam every AWS operation is written against.

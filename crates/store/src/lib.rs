@@ -1,0 +1,1 @@
+//! The durable store: records with versions, blobs, the event history.

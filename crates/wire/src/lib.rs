@@ -1,0 +1,1 @@
+//! The AWS wire: Signature Version 4, the four protocols, the operation table.

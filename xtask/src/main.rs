@@ -1,0 +1,3 @@
+//! The one door to the repository's chores.
+
+fn main() {}
