@@ -1,0 +1,1 @@
+//! The four protocols: bytes to one value, and back.

@@ -1,0 +1,1 @@
+//! Signature Version 4: checking what clients signed, and signing.

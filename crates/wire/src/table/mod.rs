@@ -1,0 +1,1 @@
+//! The operation table, generated from the AWS service models.
