@@ -1,0 +1,3 @@
+//! Generated.
+/// All services.
+pub static SERVICES: &[&super::Service] = &[];
