@@ -1,0 +1,1 @@
+//! CloudTrail: records, look-up, trails and their digests.

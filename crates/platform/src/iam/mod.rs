@@ -1,0 +1,3 @@
+//! IAM: users, access keys, roles and policies.
+
+pub mod access_key;
