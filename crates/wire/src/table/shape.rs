@@ -178,3 +178,18 @@ impl std::fmt::Debug for Shape {
         f.write_str(self.name)
     }
 }
+
+/// A member, for the generated tables.
+pub(super) const fn m(
+    name: &'static str,
+    wire: &'static str,
+    location: Location,
+    required: bool,
+    sparse: bool,
+    shape: ShapeRef,
+) -> Member {
+    Member { name, wire, location, required, sparse, shape }
+}
+
+/// No limits, for the generated tables.
+pub(super) const NONE: Limits = Limits { min: None, max: None };
