@@ -1,1 +1,3 @@
 //! CloudTrail: records, look-up, trails and their digests.
+
+pub mod record;
