@@ -10,10 +10,12 @@
 //! [`Embedded`] keeps one folder with SQLite; [`Memory`] is the same behaviour for tests of other crates. Both pass
 //! one behavioural suite (`suite.rs`).
 
+mod embedded;
 mod error;
 pub mod limits;
 mod memory;
 
+pub use embedded::{Embedded, Options};
 pub use error::Error;
 pub use memory::Memory;
 
