@@ -14,6 +14,10 @@ mod embedded;
 mod error;
 pub mod limits;
 mod memory;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod suite;
 
 pub use embedded::{Embedded, Options};
 pub use error::Error;

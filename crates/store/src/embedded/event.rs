@@ -162,19 +162,23 @@ pub(super) fn lookup(connection: &Connection, query: &EventQuery) -> Result<Vec<
     collect(connection, &sql, parameters)
 }
 
+/// The statement of a delivery read.
+pub(super) fn after_statement() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM event INDEXED BY event_arrival WHERE account = ? AND sequence > ? \
+         ORDER BY sequence LIMIT ?"
+    )
+}
+
 pub(super) fn after(
     connection: &Connection,
     account: &str,
     sequence: u64,
     limit: usize,
 ) -> Result<Vec<StoredEvent>, Error> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM event INDEXED BY event_arrival WHERE account = ? AND sequence > ? \
-         ORDER BY sequence LIMIT ?"
-    );
     let parameters =
         vec![Value::Text(account.to_owned()), Value::Integer(signed(sequence)), Value::Integer(signed_limit(limit))];
-    collect(connection, &sql, parameters)
+    collect(connection, &after_statement(), parameters)
 }
 
 /// The account and region with events that follows the one given, so that all are found without reading the events.

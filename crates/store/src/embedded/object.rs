@@ -108,15 +108,38 @@ impl Bounds {
         self.condition.push_str(condition);
         self.parameters.extend(parameters);
     }
+
+    fn list_statement(&self) -> String {
+        let condition = &self.condition;
+        let limit = self.parameters.len() + 1;
+        format!(
+            "SELECT parent, id, rev, document FROM object INDEXED BY object_key WHERE {condition} \
+             ORDER BY parent, id LIMIT ?{limit}"
+        )
+    }
+
+    fn fingerprint_statement(&self) -> String {
+        let condition = &self.condition;
+        format!("SELECT count(*), coalesce(max(rev), 0) FROM object INDEXED BY object_key WHERE {condition}")
+    }
+
+    fn delete_statement(&self) -> String {
+        format!("DELETE FROM object INDEXED BY object_key WHERE {}", self.condition)
+    }
+}
+
+/// Every statement a range can lead to, for the test that holds them to their index.
+#[cfg(test)]
+pub(super) fn range_statements(range: &Range) -> Vec<String> {
+    let bounds = Bounds::of(range, range.after.as_ref()).into_iter();
+    bounds
+        .flat_map(|bounds| [bounds.list_statement(), bounds.fingerprint_statement(), bounds.delete_statement()])
+        .collect()
 }
 
 pub(super) fn list(connection: &Connection, range: &Range) -> Result<Vec<Row>, Error> {
     let Some(bounds) = Bounds::of(range, range.after.as_ref()) else { return Ok(Vec::new()) };
-    let sql = format!(
-        "SELECT parent, id, rev, document FROM object INDEXED BY object_key WHERE {} ORDER BY parent, id LIMIT {}",
-        bounds.condition,
-        format_args!("?{}", bounds.parameters.len() + 1),
-    );
+    let sql = bounds.list_statement();
     let mut statement = connection.prepare_cached(&sql)?;
     for (place, parameter) in bounds.parameters.iter().enumerate() {
         statement.raw_bind_parameter(place + 1, parameter)?;
@@ -140,8 +163,7 @@ pub(super) fn list(connection: &Connection, range: &Range) -> Result<Vec<Row>, E
 
 pub(super) fn fingerprint(connection: &Connection, range: &Range) -> Result<Fingerprint, Error> {
     let Some(bounds) = Bounds::of(range, None) else { return Ok(Fingerprint { count: 0, rev_max: 0 }) };
-    let sql =
-        format!("SELECT count(*), coalesce(max(rev), 0) FROM object INDEXED BY object_key WHERE {}", bounds.condition);
+    let sql = bounds.fingerprint_statement();
     let mut statement = connection.prepare_cached(&sql)?;
     Ok(statement.query_row(params_from_iter(&bounds.parameters), |row| {
         Ok(Fingerprint { count: unsigned(row.get(0)?), rev_max: unsigned(row.get(1)?) })
@@ -171,7 +193,7 @@ pub(super) fn delete(connection: &Connection, key: &Key) -> Result<(), Error> {
 
 pub(super) fn delete_range(connection: &Connection, range: &Range) -> Result<(), Error> {
     let Some(bounds) = Bounds::of(range, None) else { return Ok(()) };
-    let sql = format!("DELETE FROM object INDEXED BY object_key WHERE {}", bounds.condition);
+    let sql = bounds.delete_statement();
     connection.prepare_cached(&sql)?.execute(params_from_iter(&bounds.parameters))?;
     Ok(())
 }
