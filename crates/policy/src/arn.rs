@@ -6,6 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Context;
+use crate::arn_pattern::{ArnPattern, Cut, ResourcePattern};
+use crate::wildcard::Pattern;
+
 /// The longest ARN read: AWS's own model allows 2048 characters.
 pub const ARN_BYTES_MAX: usize = 2048;
 /// The longest region name read.
@@ -225,7 +229,40 @@ macro_rules! text_traits {
 
 text_traits!(AccountId Region Arn);
 
-pub fn arn_like(_pattern: &str, _value: &str) -> bool { false }
-pub fn string_like(_pattern: &str, _value: &str) -> bool { false }
-pub fn resource_matches(_pattern: &str, _value: &str) -> bool { false }
-pub fn action_matches(_pattern: &str, _action: &str) -> bool { false }
+/// Whether an ARN matches a pattern under `ArnLike` and `ArnEquals`.
+///
+/// Both are cut at the first five colons, both must start with `arn:` and have six parts, and the parts are compared
+/// one by one with case. `*` and `?` never cross a colon between parts; they do cross `/`, and in the sixth part, which
+/// keeps its colons, anything.
+///
+/// Source: IAM User Guide, "Amazon Resource Name (ARN) condition operators".
+#[must_use]
+pub fn arn_like(pattern: &str, value: &str) -> bool {
+    ArnPattern::parse(pattern, false).is_ok_and(|pattern| pattern.matches(value, &Context::new()))
+}
+
+/// Whether a text matches a pattern under `StringLike`: with case, `*` any run, `?` one character, in linear time.
+#[must_use]
+pub fn string_like(pattern: &str, value: &str) -> bool {
+    Pattern::wildcards(pattern).matches(value)
+}
+
+/// Whether a resource matches one entry of a `Resource` element, variables being plain text.
+///
+/// As [`arn_like`], but `*` alone matches anything, and a pattern of fewer than six parts that ends in `*` matches
+/// whatever follows.
+///
+/// Source: IAM User Guide, "IAM JSON policy elements: Resource".
+#[must_use]
+pub fn resource_matches(pattern: &str, value: &str) -> bool {
+    ResourcePattern::parse(pattern, false)
+        .is_ok_and(|pattern| pattern.matches(&Cut::new(value), &Context::new()) == Some(true))
+}
+
+/// Whether an action matches one entry of an `Action` element, without case.
+///
+/// Source: IAM User Guide, "IAM JSON policy elements: Action".
+#[must_use]
+pub fn action_matches(pattern: &str, action: &str) -> bool {
+    Pattern::wildcards(&pattern.to_ascii_lowercase()).matches(&action.to_ascii_lowercase())
+}

@@ -1,7 +1,8 @@
 //! Combining the documents that bear on one call.
 
 use crate::evaluate::{Effect, Principal, Request, StatementRef};
-use crate::{Policy, document::Reach};
+use crate::principal::Reach;
+use crate::{Kind, Policy};
 
 /// The documents that bear on one call.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,7 @@ pub enum PolicyKind {
 pub fn decide(input: &Decide<'_>) -> Decision {
     let request = input.request;
     let identity = survey(input.identity, request);
-    let resource = input.resource.map(|policy| (policy.assess(request), policy.is_trust()));
+    let resource = input.resource.map(|policy| (policy.assess(request), policy.kind() == Kind::Trust));
     let boundary = input.boundary.map(|policy| survey(&[policy], request));
     let session = input.session.map(|policies| survey(policies, request));
 
@@ -108,9 +109,7 @@ pub fn decide(input: &Decide<'_>) -> Decision {
     let reach = resource.as_ref().and_then(|(assessed, _)| assessed.allow);
     let trust = resource.as_ref().is_some_and(|(_, is_trust)| *is_trust);
     let missing = match (input.same_account, input.request.principal) {
-        (false, Principal::Anonymous | Principal::Service(_)) => {
-            reach.is_none().then_some(DeniedBy::NoResourceAllow)
-        }
+        (false, Principal::Anonymous | Principal::Service(_)) => reach.is_none().then_some(DeniedBy::NoResourceAllow),
         (false, Principal::Aws(_)) => own.missing().or(reach.is_none().then_some(DeniedBy::NoResourceAllow)),
         (true, principal) => same_account(&own, reach, trust, principal, input),
     };

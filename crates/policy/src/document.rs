@@ -1,25 +1,276 @@
-//! Documents.
-use crate::evaluate::{Request, StatementRef, Verdict};
-use crate::ParseError;
+//! Documents: from text to the compiled form, and what that says about a request.
 
-/// What the document is for.
+use serde_json::Value;
+
+use crate::arn_pattern::Cut;
+use crate::evaluate::{Effect, Request, StatementRef, Verdict};
+use crate::index::{Entry, Headed, Index};
+use crate::principal::Reach;
+use crate::statement::{Prepared, Statement};
+use crate::wildcard::literal_head;
+use crate::{AUTHORIZER_BYTES_MAX, DOCUMENT_BYTES_MAX, NESTING_MAX, ParseError, json, raw};
+
+/// What a document is for; each kind has its own rules of form.
+///
+/// | Kind | `Version` | `Principal` | `Resource` |
+/// |---|---|---|---|
+/// | Identity, Boundary | 2012-10-17 | must not stand | ARN pattern or `*` |
+/// | Session | either, 2008-10-17 if absent | must not stand | ARN pattern or `*` |
+/// | Resource | either | must stand | ARN pattern or `*` |
+/// | Trust | either | must stand | must not stand; actions are `sts:` ones |
+/// | Authorizer | either | ignored | anything of at most 512 characters; an empty list matches nothing |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind { Identity, Resource, Trust, Boundary, Session, Authorizer }
+pub enum Kind {
+    /// Attached to a user, group or role, inline or managed.
+    Identity,
+    /// Attached to a resource. Abbreviated resources (`execute-api:/*`) must be expanded before.
+    Resource,
+    /// A role's trust policy.
+    Trust,
+    /// A permissions boundary.
+    Boundary,
+    /// Given to `AssumeRole`.
+    Session,
+    /// Returned by a Lambda authorizer.
+    Authorizer,
+}
 
-/// A compiled policy.
+impl Kind {
+    pub(crate) fn has_principal(self) -> bool {
+        matches!(self, Kind::Resource | Kind::Trust)
+    }
+
+    /// [U] IAM refuses the old version in managed policies; whether it does so for inline ones is not documented.
+    pub(crate) fn needs_2012(self) -> bool {
+        matches!(self, Kind::Identity | Kind::Boundary)
+    }
+
+    fn bytes_max(self) -> usize {
+        if self == Kind::Authorizer { AUTHORIZER_BYTES_MAX } else { DOCUMENT_BYTES_MAX }
+    }
+}
+
+/// The version of the policy language a document is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// `2008-10-17`, also when the document does not say: `${...}` is plain text.
+    V2008,
+    /// `2012-10-17`: `${...}` is a policy variable.
+    V2012,
+}
+
+/// A policy: parsed, checked for its kind, compiled, immutable.
 #[derive(Debug, Clone)]
-pub struct Policy { kind: Kind }
+pub struct Policy {
+    kind: Kind,
+    version: Version,
+    statements: Box<[Statement]>,
+    index: Index,
+}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach { Account, Everyone, Role, Named }
+/// Everything one pass over a document finds.
+pub(crate) struct Assessment {
+    /// The first statement that denies.
+    pub(crate) deny: Option<StatementRef>,
+    /// The closest reach of the statements that allow; not looked for once something denies.
+    pub(crate) allow: Option<Reach>,
+}
 
-pub(crate) struct Assessment { pub deny: Option<StatementRef>, pub allow: Option<Reach> }
+/// The first statements, by their index, that deny and allow.
+#[derive(Default)]
+struct Found {
+    deny: Option<usize>,
+    allow: Option<usize>,
+    reach: Option<Reach>,
+}
+
+/// Bytes of an action lowered on the stack; a longer one is lowered on the heap.
+const ACTION_STACK_BYTES: usize = 128;
 
 impl Policy {
-    pub fn parse(_text: &str, kind: Kind) -> Result<Policy, ParseError> { Ok(Policy { kind }) }
-    pub fn from_value(_value: &serde_json::Value, kind: Kind) -> Result<Policy, ParseError> { Ok(Policy { kind }) }
-    pub fn evaluate(&self, _request: &Request<'_>) -> Verdict { Verdict { effect: None, statement: None } }
-    pub fn statements_len(&self) -> usize { 0 }
-    pub(crate) fn assess(&self, _request: &Request<'_>) -> Assessment { Assessment { deny: None, allow: None } }
-    pub(crate) fn is_trust(&self) -> bool { self.kind == Kind::Trust }
+    /// Reads a document of the given kind. The text is at most [`DOCUMENT_BYTES_MAX`] bytes long
+    /// ([`AUTHORIZER_BYTES_MAX`] for an authorizer's) and nested at most [`NESTING_MAX`] levels deep.
+    ///
+    /// # Errors
+    /// The first fault found, see [`ParseError`]. An operator, element or value that is not understood refuses the
+    /// whole document: nothing is ever ignored.
+    pub fn parse(text: &str, kind: Kind) -> Result<Policy, ParseError> {
+        if text.len() > kind.bytes_max() {
+            return Err(ParseError::TooLong(kind.bytes_max()));
+        }
+        Policy::compile(&json::parse_json(text)?, kind)
+    }
+
+    /// Reads a document that was part of a larger JSON text, within the same limits, its compact form being measured.
+    ///
+    /// Members that stood there twice can no longer be seen; read the larger text with [`crate::parse_json`].
+    ///
+    /// # Errors
+    /// As [`Policy::parse`].
+    pub fn from_value(value: &Value, kind: Kind) -> Result<Policy, ParseError> {
+        if !json::is_shallow(value, NESTING_MAX) {
+            return Err(ParseError::TooDeep);
+        }
+        if json::compact_bytes(value, kind.bytes_max()).is_none() {
+            return Err(ParseError::TooLong(kind.bytes_max()));
+        }
+        Policy::compile(value, kind)
+    }
+
+    fn compile(value: &Value, kind: Kind) -> Result<Policy, ParseError> {
+        let document = raw::read(value, kind)?;
+        let version = document.version;
+        let compiled = document.statements.iter().map(|raw| Statement::compile(raw, version, kind));
+        let statements = compiled.collect::<Result<Box<[_]>, _>>()?;
+        let index = Index::build(action_heads(&document), resource_heads(&document, &statements));
+        Ok(Policy { kind, version, statements, index })
+    }
+
+    /// What this document alone says: the first statement that denies, else the first that allows, else nothing.
+    ///
+    /// Allocates only where a policy variable must be filled in, a base64 value read, or an action is longer than 128
+    /// bytes. Time grows with the statements whose literal beginnings fit the request, not with the others.
+    ///
+    /// Source: IAM User Guide, "Policy evaluation logic".
+    #[must_use]
+    pub fn evaluate(&self, request: &Request<'_>) -> Verdict {
+        let found = self.find(request, false);
+        let (effect, at) = match (found.deny, found.allow) {
+            (Some(at), _) => (Effect::Deny, at),
+            (None, Some(at)) => (Effect::Allow, at),
+            (None, None) => return Verdict { effect: None, statement: None },
+        };
+        Verdict { effect: Some(effect), statement: self.reference(at) }
+    }
+
+    /// How many statements the document has.
+    #[must_use]
+    pub fn statements_len(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// What the document was read as.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The language version it declares.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The ARNs of the IAM users and roles its statements name as principals, for a check that they exist.
+    pub fn identity_principals(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().filter_map(|statement| statement.principal.as_ref()).flat_map(|p| p.identities())
+    }
+
+    /// Binds the users and roles named to the identities of this moment: `resolve` gives the unique id behind an ARN.
+    /// A namesake created later does not inherit the grant.
+    ///
+    /// Source: IAM User Guide, "AWS JSON policy elements: Principal".
+    ///
+    /// # Errors
+    /// [`ParseError::InvalidPrincipal`] for the first ARN `resolve` does not know.
+    pub fn bind_principals(mut self, mut resolve: impl FnMut(&str) -> Option<String>) -> Result<Policy, ParseError> {
+        for statement in &mut self.statements {
+            if let Some(element) = &mut statement.principal {
+                element.bind(&mut resolve)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// As [`Policy::evaluate`], with what [`crate::decide`] needs to know of a resource's policy.
+    pub(crate) fn assess(&self, request: &Request<'_>) -> Assessment {
+        let found = self.find(request, true);
+        Assessment { deny: found.deny.and_then(|at| self.reference(at)), allow: found.reach }
+    }
+
+    fn reference(&self, at: usize) -> Option<StatementRef> {
+        self.statements.get(at).map(|statement| statement.reference(at))
+    }
+
+    /// Looks through the candidates. Without `all_allows` those allows are skipped that cannot come first.
+    fn find(&self, request: &Request<'_>, all_allows: bool) -> Found {
+        let mut stack = [0_u8; ACTION_STACK_BYTES];
+        let heap;
+        let action = match lower_on_stack(request.action, &mut stack) {
+            Some(action) => action,
+            None => {
+                heap = request.action.to_ascii_lowercase();
+                heap.as_str()
+            }
+        };
+        let prepared = Prepared { request, action, resource: Cut::new(request.resource) };
+        let mut found = Found::default();
+        for entry in self.index.candidates(&prepared) {
+            let Some(statement) = self.statements.get(entry.statement) else { continue };
+            let at = entry.statement;
+            let useless = match statement.effect {
+                Effect::Deny => found.deny.is_some_and(|first| first <= at),
+                Effect::Allow => found.deny.is_some() || (!all_allows && found.allow.is_some_and(|first| first <= at)),
+            };
+            if useless || !self.index.fits(entry, statement, &prepared) {
+                continue;
+            }
+            let Some(reach) = statement.reach(request) else { continue };
+            match statement.effect {
+                Effect::Deny => found.deny = Some(at),
+                Effect::Allow => {
+                    found.allow = Some(found.allow.map_or(at, |first| first.min(at)));
+                    found.reach = found.reach.max(Some(reach));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn lower_on_stack<'s>(action: &str, stack: &'s mut [u8; ACTION_STACK_BYTES]) -> Option<&'s str> {
+    let lowered = stack.get_mut(..action.len())?;
+    lowered.copy_from_slice(action.as_bytes());
+    lowered.make_ascii_lowercase();
+    std::str::from_utf8(lowered).ok()
+}
+
+fn action_heads(document: &raw::Document<'_>) -> Vec<Headed> {
+    let mut headed = Vec::new();
+    for (at, statement) in document.statements.iter().enumerate() {
+        let weight = weight(statement.resources.as_ref());
+        match &statement.actions {
+            Some(actions) if !actions.negated => {
+                headed.extend(actions.content.iter().enumerate().map(|(pattern, text)| {
+                    let head = literal_head(text).to_ascii_lowercase().into_boxed_str();
+                    Headed { head, weight, entry: Entry::pattern(at, pattern) }
+                }));
+            }
+            _ => headed.push(Headed { head: Box::default(), weight, entry: Entry::whole(at) }),
+        }
+    }
+    headed
+}
+
+fn resource_heads(document: &raw::Document<'_>, statements: &[Statement]) -> Vec<Headed> {
+    let mut headed = Vec::new();
+    for (at, (raw, compiled)) in document.statements.iter().zip(statements).enumerate() {
+        let weight = weight(raw.actions.as_ref());
+        match (&raw.resources, &compiled.resources) {
+            (Some(texts), Some(resources)) if !resources.negated => {
+                let pairs = resources.patterns.iter().zip(&texts.content).enumerate();
+                headed.extend(pairs.filter_map(|(pattern, (compiled, text))| {
+                    let head = compiled.head(text)?.into();
+                    Some(Headed { head, weight, entry: Entry::pattern(at, pattern) })
+                }));
+            }
+            _ => headed.push(Headed { head: Box::default(), weight, entry: Entry::whole(at) }),
+        }
+    }
+    headed
+}
+
+/// How many patterns an element makes a decision compare.
+fn weight(element: Option<&raw::Element<Vec<&str>>>) -> usize {
+    element.map_or(1, |element| element.content.len().max(1))
 }

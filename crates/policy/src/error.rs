@@ -36,6 +36,9 @@ pub enum ParseError {
     /// Two statements with the same `Sid`.
     #[error("the statement id `{0}` appears twice")]
     DuplicateSid(Detail),
+    /// A `Sid` with other characters than letters and digits.
+    #[error("the statement id `{0}` is not alphanumeric")]
+    InvalidSid(Detail),
     /// No `Action` and no `NotAction`, or an empty list.
     #[error("a statement has no actions")]
     ActionsMissing,
@@ -116,6 +119,10 @@ impl ParseError {
             ParseError::ResourceGiven => "Has prohibited field Resource",
             ParseError::VersionTooOld => "Policy document must be version 2012-10-17 or greater.",
             ParseError::DuplicateSid(_) => "Statement IDs (SID) in a single policy must be unique.",
+            ParseError::InvalidSid(_) => {
+                "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression \
+                 [0-9A-Za-z]*"
+            }
             ParseError::ActionsMissing => "Policy statement must contain actions.",
             ParseError::ResourcesMissing => "Policy statement must contain resources.",
             ParseError::ActionWithoutVendor(_) => {

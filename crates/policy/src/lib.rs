@@ -19,18 +19,40 @@
 )]
 
 mod arn;
+mod arn_pattern;
+mod condition;
 mod context;
 mod decide;
 mod document;
 mod error;
 mod evaluate;
+mod index;
+mod json;
+mod principal;
+mod raw;
+mod statement;
+mod template;
+mod values;
+mod wildcard;
+
+#[cfg(test)]
+mod tests;
+
+pub use arn::{
+    ARN_BYTES_MAX, AccountId, Arn, ParseArnError, Region, action_matches, arn_like, resource_matches, string_like,
+};
+pub use context::Context;
+pub use decide::{Decide, Decision, Denial, DeniedBy, PolicyKind, decide};
+pub use document::{Kind, Policy, Version};
+pub use error::{Detail, ParseError};
+pub use evaluate::{AwsPrincipal, Effect, Principal, Request, StatementRef, Verdict};
+pub use json::parse_json;
 
 /// The deepest nesting of objects and lists read, far above what the language needs.
 pub const NESTING_MAX: usize = 16;
-
-pub use arn::{AccountId, Arn, ParseArnError, Region, action_matches, arn_like, resource_matches, string_like};
-pub use context::Context;
-pub use decide::{Decide, Decision, DeniedBy, Denial, PolicyKind, decide};
-pub use document::{Kind, Policy};
-pub use error::ParseError;
-pub use evaluate::{AwsPrincipal, Effect, Principal, Request, StatementRef, Verdict};
+/// The longest document read, in bytes: what IAM's operations take. Each service has tighter limits of its own.
+pub const DOCUMENT_BYTES_MAX: usize = 131_072;
+/// The longest policy a Lambda authorizer may answer, in bytes.
+pub const AUTHORIZER_BYTES_MAX: usize = 8192;
+/// The longest `Resource` in a policy a Lambda authorizer answers, in characters.
+pub const AUTHORIZER_RESOURCE_CHARS_MAX: usize = 512;

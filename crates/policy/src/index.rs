@@ -1,0 +1,154 @@
+//! Which statements can bear on a request at all, found without looking at the others.
+//!
+//! Every pattern starts with literal text: `arn:aws:execute-api:us-east-1:111122223333:a1b2c3/Dev/GET/` before the
+//! first wildcard. A value can only match patterns whose literal head it starts with. The heads are kept sorted, each
+//! with a link to the longest other head that it starts with itself; the heads of one value are then the chain of links
+//! that begins at the greatest head not above the value.
+
+use crate::arn_pattern::ResourcePattern;
+use crate::statement::{Prepared, Statement};
+
+/// Something to look at: one pattern of a statement, or the whole element if it is negated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) statement: usize,
+    pattern: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    head: Box<str>,
+    /// The longest head this one starts with.
+    parent: Option<usize>,
+    /// In the order of the statements.
+    entries: Vec<Entry>,
+    /// The sum of the entries' weights.
+    weight: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Action,
+    Resource,
+}
+
+/// The patterns of a document by their literal heads.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    by: By,
+    // INVARIANT: sorted by head, no head twice, so a parent stands before its children.
+    nodes: Box<[Node]>,
+}
+
+/// One pattern on its way into the index.
+pub(crate) struct Headed {
+    pub(crate) head: Box<str>,
+    /// How many patterns are compared when the entry is looked at.
+    pub(crate) weight: usize,
+    pub(crate) entry: Entry,
+}
+
+impl Index {
+    /// Builds the index over actions or over resources, whichever leaves less to look at.
+    pub(crate) fn build(actions: Vec<Headed>, resources: Vec<Headed>) -> Index {
+        let by_resource = nodes(resources);
+        let by_action = nodes(actions);
+        let (resource_squares, resource_sum) = crowding(&by_resource);
+        let (action_squares, action_sum) = crowding(&by_action);
+        if resource_squares.saturating_mul(action_sum) <= action_squares.saturating_mul(resource_sum) {
+            Index { by: By::Resource, nodes: link(by_resource) }
+        } else {
+            Index { by: By::Action, nodes: link(by_action) }
+        }
+    }
+
+    /// The entries whose head the request starts with.
+    pub(crate) fn candidates<'i>(&'i self, prepared: &Prepared<'i>) -> impl Iterator<Item = &'i Entry> + use<'i> {
+        let value = match self.by {
+            By::Action => prepared.action,
+            By::Resource => prepared.resource.text(),
+        };
+        let mut next = self.nodes.partition_point(|node| *node.head <= *value).checked_sub(1);
+        let chain = std::iter::from_fn(move || {
+            let node = self.nodes.get(next?)?;
+            next = node.parent;
+            Some(node)
+        });
+        chain.filter(move |node| value.starts_with(&*node.head)).flat_map(|node| &node.entries)
+    }
+
+    /// Whether action and resource of a candidate's statement fit, the indexed side by the candidate's pattern alone.
+    pub(crate) fn fits(&self, entry: &Entry, statement: &Statement, prepared: &Prepared<'_>) -> bool {
+        match (self.by, entry.pattern) {
+            (_, None) => statement.has_action(prepared) && statement.has_resource(prepared),
+            (By::Action, Some(at)) => {
+                let pattern = statement.actions.patterns.get(at);
+                pattern.is_some_and(|pattern| pattern.matches(prepared.action)) && statement.has_resource(prepared)
+            }
+            (By::Resource, Some(at)) => {
+                let pattern = statement.resources.as_ref().and_then(|resources| resources.patterns.get(at));
+                let fits = |pattern: &ResourcePattern| {
+                    pattern.matches(&prepared.resource, prepared.request.context) == Some(true)
+                };
+                pattern.is_some_and(fits) && statement.has_action(prepared)
+            }
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn pattern(statement: usize, pattern: usize) -> Entry {
+        Entry { statement, pattern: Some(pattern) }
+    }
+
+    pub(crate) fn whole(statement: usize) -> Entry {
+        Entry { statement, pattern: None }
+    }
+}
+
+fn nodes(mut headed: Vec<Headed>) -> Vec<Node> {
+    // A stable sort keeps the order of statements under each head.
+    headed.sort_by(|a, b| a.head.cmp(&b.head));
+    let mut nodes: Vec<Node> = Vec::new();
+    for Headed { head, weight, entry } in headed {
+        match nodes.last_mut() {
+            Some(node) if node.head == head => {
+                node.entries.push(entry);
+                node.weight = node.weight.saturating_add(weight);
+            }
+            _ => nodes.push(Node { head, parent: None, entries: vec![entry], weight }),
+        }
+    }
+    nodes
+}
+
+/// The sum of the squared weights and of the weights: their quotient is the weight a request meets if it falls under
+/// the heads in proportion to what stands there.
+fn crowding(nodes: &[Node]) -> (u128, u128) {
+    let weights = || nodes.iter().filter_map(|node| u128::try_from(node.weight).ok());
+    let squares = weights().map(|weight| weight.saturating_mul(weight)).fold(0, u128::saturating_add);
+    (squares, weights().fold(0, u128::saturating_add))
+}
+
+fn link(mut nodes: Vec<Node>) -> Box<[Node]> {
+    let mut chain: Vec<usize> = Vec::new();
+    let parents: Vec<Option<usize>> = nodes
+        .iter()
+        .enumerate()
+        .map(|(at, node)| {
+            while let Some(above) = chain.last().and_then(|above| nodes.get(*above)) {
+                if node.head.starts_with(&*above.head) {
+                    break;
+                }
+                chain.pop();
+            }
+            let parent = chain.last().copied();
+            chain.push(at);
+            parent
+        })
+        .collect();
+    for (node, parent) in nodes.iter_mut().zip(parents) {
+        node.parent = parent;
+    }
+    nodes.into_boxed_slice()
+}
