@@ -168,13 +168,13 @@ fn answer(store: &dyn Store, step: &Step) -> String {
         // place in the answer and each engine turns it into its own cursor.
         Step::Lookup(query, seen) => {
             let all = store.lookup_events(&EventQuery { limit: 1000, ..query.clone() }).unwrap();
-            let before = all.iter().take(seen).last().map(|stored| (stored.event.time_ms, stored.sequence));
+            let before = all.iter().take(seen).next_back().map(|stored| (stored.event.time_ms, stored.sequence));
             let page = store.lookup_events(&EventQuery { before, ..query }).unwrap();
             format!("{:?}", page.into_iter().map(|stored| stored.event).collect::<Vec<_>>())
         }
         Step::After(seen, limit) => {
             let all = store.events_after("1", 0, 1000).unwrap();
-            let sequence = all.iter().take(seen).last().map_or(0, |stored| stored.sequence);
+            let sequence = all.iter().take(seen).next_back().map_or(0, |stored| stored.sequence);
             let events = store.events_after("1", sequence, limit).unwrap();
             format!("{:?}", events.into_iter().map(|stored| stored.event).collect::<Vec<_>>())
         }

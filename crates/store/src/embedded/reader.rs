@@ -19,6 +19,8 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Readers {
     path: PathBuf,
     idle_max: usize,
+    open_max: usize,
+    wait_max: Duration,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -32,14 +34,21 @@ struct State {
 impl Readers {
     /// Keeps up to `idle_max` connections for the next caller.
     pub(super) fn new(path: PathBuf, idle_max: usize) -> Self {
-        Self { path, idle_max: idle_max.clamp(1, OPEN_MAX), state: Mutex::default(), freed: Condvar::new() }
+        let (open_max, wait_max) = (OPEN_MAX, WAIT_MAX);
+        let idle_max = idle_max.clamp(1, open_max);
+        Self { path, idle_max, open_max, wait_max, state: Mutex::default(), freed: Condvar::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn narrow(self, open_max: usize, wait_max: Duration) -> Self {
+        Self { open_max, wait_max, ..self }
     }
 
     pub(super) fn borrow(&self) -> Result<Reader<'_>, Error> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |state: &mut State| state.idle.is_empty() && state.open >= OPEN_MAX;
+        let full = |state: &mut State| state.idle.is_empty() && state.open >= self.open_max;
         let (mut state, wait) =
-            self.freed.wait_timeout_while(state, WAIT_MAX, full).unwrap_or_else(PoisonError::into_inner);
+            self.freed.wait_timeout_while(state, self.wait_max, full).unwrap_or_else(PoisonError::into_inner);
         if wait.timed_out() {
             return Err(Error::Busy);
         }

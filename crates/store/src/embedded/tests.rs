@@ -200,7 +200,7 @@ fn one_commit_too_big_does_not_fail_those_beside_it() {
 }
 
 #[test]
-fn many_snapshots_are_open_at_once_and_the_next_is_refused() {
+fn more_snapshots_are_open_at_once_than_connections_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).unwrap();
     store.commit(put(key("api", "a"), "x")).unwrap();
@@ -208,6 +208,20 @@ fn many_snapshots_are_open_at_once_and_the_next_is_refused() {
     assert!(held.iter().all(|snapshot| snapshot.rev() == 1));
     drop(held);
     assert_eq!(store.snapshot().unwrap().rev(), 1);
+}
+
+#[test]
+fn a_snapshot_too_many_is_refused_until_one_is_given_back() {
+    let dir = filled();
+    let readers = Readers::new(dir.path().join(DATABASE), 1).narrow(2, Duration::ZERO);
+    let first = readers.snapshot().unwrap();
+    let second = readers.snapshot().unwrap();
+    assert!(matches!(readers.snapshot().err(), Some(Error::Busy)));
+    drop(first);
+    let third = readers.snapshot().unwrap();
+    assert!(matches!(readers.snapshot().err(), Some(Error::Busy)));
+    drop((second, third));
+    let _both = (readers.snapshot().unwrap(), readers.snapshot().unwrap());
 }
 
 #[test]
