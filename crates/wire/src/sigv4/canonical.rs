@@ -68,7 +68,7 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
 }
 
 /// S3 signs the path as sent; every other service normalises it and encodes the encoded path once more.
-fn path(raw: &str, as_sent: bool) -> Cow<'_, str> {
+pub(super) fn path(raw: &str, as_sent: bool) -> Cow<'_, str> {
     if raw.is_empty() {
         return Cow::Borrowed("/");
     }

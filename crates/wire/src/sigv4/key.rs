@@ -43,11 +43,14 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of every length, so the error cannot happen; were it to, an all-zero digest verifies nothing
-    // a client could have computed from its own secret, and the caller still answers "mismatch".
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return [0; 32];
-    };
+    // HMAC's own rule for keys of any length, done here because a whole block is the form that cannot fail.
+    let mut block = Zeroizing::new([0_u8; 64]);
+    if key.len() > 64 {
+        block.iter_mut().zip(sha256(key)).for_each(|(to, from)| *to = from);
+    } else {
+        block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    }
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
