@@ -1,0 +1,239 @@
+//! The log of one environment: lines, bounds, and the last 4 KB of an invocation.
+
+use std::fmt::Write as _;
+
+use crate::clock::{civil, epoch_ms};
+
+/// Bytes of an invocation's log that `LogResult` carries.
+const TAIL_BYTES: usize = 4 * 1_024;
+/// A longer line is split, bytes.
+const LINE_BYTES_MAX: usize = 256 * 1_024;
+/// Lines are handed on when this much has gathered, bytes.
+const BATCH_BYTES: usize = 256 * 1_024;
+/// What one environment may log per second, bytes; a second's worth may come at once.
+const RATE_BYTES_S: u64 = 10 * 1_024 * 1_024;
+/// What a line costs beyond its bytes, so that empty ones are not free.
+const LINE_COST: usize = 32;
+
+/// Lines of one stream, as [`crate::LogSink`] takes them.
+pub(crate) struct Batch {
+    pub(crate) lines: Vec<(u64, String)>,
+}
+
+/// Takes a runtime's output apart.
+pub(crate) struct Log {
+    pub(crate) group: String,
+    pub(crate) stream: String,
+    partial: Vec<u8>,
+    lines: Vec<(u64, String)>,
+    bytes: usize,
+    tail: Vec<u8>,
+    allowance: u64,
+    refilled_ms: u64,
+    dropped: u64,
+}
+
+impl Log {
+    /// A log of a new environment of `function`; `id` makes the stream's name unique.
+    pub(crate) fn new(function: &str, version: &str, id: &str) -> Log {
+        let (year, month, day, ..) = civil(epoch_ms());
+        Log {
+            group: format!("/aws/lambda/{function}"),
+            stream: format!("{year:04}/{month:02}/{day:02}/[{version}]{id}"),
+            partial: Vec::new(),
+            lines: Vec::new(),
+            bytes: 0,
+            tail: Vec::new(),
+            allowance: RATE_BYTES_S,
+            refilled_ms: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Forgets the tail: an invocation begins.
+    pub(crate) fn begin(&mut self) {
+        self.tail.clear();
+    }
+
+    /// Takes output of the function, read at `now_ms` of the monotonic clock.
+    pub(crate) fn feed(&mut self, mut chunk: &[u8], now_ms: u64) {
+        let elapsed_ms = now_ms.saturating_sub(self.refilled_ms);
+        if elapsed_ms > 0 {
+            self.refilled_ms = now_ms;
+            let gained = elapsed_ms.min(1_000).saturating_mul(RATE_BYTES_S) / 1_000;
+            self.allowance = self.allowance.saturating_add(gained).min(RATE_BYTES_S);
+        }
+        while !chunk.is_empty() {
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+            let length = end.unwrap_or(chunk.len()).min(room);
+            let (text, rest) = chunk.split_at_checked(length).unwrap_or((chunk, &[]));
+            let cost = (text.len() + LINE_COST) as u64;
+            if cost <= self.allowance {
+                self.allowance -= cost;
+                self.partial.extend_from_slice(text);
+            } else {
+                self.dropped = self.dropped.saturating_add(text.len() as u64 + 1);
+            }
+            let whole = end == Some(length);
+            chunk = if whole { rest.get(1..).unwrap_or_default() } else { rest };
+            if whole || self.partial.len() >= LINE_BYTES_MAX {
+                self.flush_partial();
+            }
+        }
+    }
+
+    /// Adds a line of the platform.
+    pub(crate) fn line(&mut self, text: String) {
+        self.flush_partial();
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            self.push(format!("{dropped} bytes of log were dropped: more than {RATE_BYTES_S} bytes in a second"));
+        }
+        self.push(text);
+    }
+
+    fn flush_partial(&mut self) {
+        if !self.partial.is_empty() {
+            let text = String::from_utf8_lossy(&self.partial).into_owned();
+            self.partial.clear();
+            if self.partial.capacity() > 16 * 1_024 {
+                self.partial = Vec::new();
+            }
+            self.push(text);
+        }
+    }
+
+    fn push(&mut self, text: String) {
+        let from = text.len().saturating_sub(TAIL_BYTES);
+        self.tail.extend_from_slice(text.as_bytes().get(from..).unwrap_or_default());
+        self.tail.push(b'\n');
+        if self.tail.len() > 4 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
+        }
+        self.bytes = self.bytes.saturating_add(text.len() + LINE_COST);
+        self.lines.push((epoch_ms(), text));
+    }
+
+    /// Lines gathered, when there are enough of them or `all` are wanted.
+    pub(crate) fn take(&mut self, all: bool) -> Option<Batch> {
+        if self.lines.is_empty() || !(all || self.bytes >= BATCH_BYTES) {
+            return None;
+        }
+        self.bytes = 0;
+        Some(Batch { lines: std::mem::take(&mut self.lines) })
+    }
+
+    /// The last 4 KB since [`Log::begin`].
+    pub(crate) fn tail(&self) -> Vec<u8> {
+        let from = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.get(from..).unwrap_or_default().to_vec()
+    }
+}
+
+/// What a `REPORT` line tells.
+pub(crate) struct Report<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) duration_us: u64,
+    pub(crate) memory_mb: u32,
+    pub(crate) peak_bytes: u64,
+    /// Of the first invocation alone.
+    pub(crate) init_us: Option<u64>,
+    /// `timeout` or `error`.
+    pub(crate) status: Option<&'a str>,
+    pub(crate) error_type: Option<&'a str>,
+}
+
+impl Report<'_> {
+    /// The line in AWS's text format: tab separated, with a tab at the end.
+    pub(crate) fn line(&self) -> String {
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let billed_ms = self.duration_us.saturating_add(self.init_us.unwrap_or(0)).div_ceil(1_000);
+        let peak_mb = self.peak_bytes.div_ceil(1_024 * 1_024);
+        let mut line = format!(
+            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed_ms} ms\tMemory Size: {} MB\tMax Memory \
+             Used: {peak_mb} MB\t",
+            self.request_id,
+            ms(self.duration_us),
+            self.memory_mb,
+        );
+        if let Some(init_us) = self.init_us {
+            let _ = write!(line, "Init Duration: {:.2} ms\t", ms(init_us));
+        }
+        if let Some(status) = self.status {
+            let _ = write!(line, "Status: {status}\t");
+        }
+        if let Some(error_type) = self.error_type {
+            let _ = write!(line, "Error Type: {error_type}\t");
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(log: &mut Log) -> Vec<String> {
+        log.take(true).map(|batch| batch.lines.into_iter().map(|(_, text)| text).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn output_becomes_lines_however_it_is_cut() {
+        let mut log = Log::new("f", "$LATEST", "0");
+        for chunk in ["a", "b\nc\n", "\n", "d"] {
+            log.feed(chunk.as_bytes(), 0);
+        }
+        log.line("END".into());
+        assert_eq!(texts(&mut log), ["ab", "c", "d", "END"]);
+    }
+
+    #[test]
+    fn long_lines_are_split_and_floods_are_counted() {
+        let mut log = Log::new("f", "$LATEST", "0");
+        log.feed(&vec![b'x'; LINE_BYTES_MAX + 3], 0);
+        log.line("END".into());
+        assert_eq!(texts(&mut log).iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX, 3, 3]);
+
+        for _ in 0..200 {
+            log.feed(&[vec![b'x'; 100_000], vec![b'\n']].concat(), 0);
+        }
+        log.line("END".into());
+        let kept = texts(&mut log);
+        assert!(kept.iter().map(String::len).sum::<usize>() < RATE_BYTES_S as usize + 1_000);
+        assert!(kept.iter().any(|line| line.contains("bytes of log were dropped")));
+    }
+
+    #[test]
+    fn the_tail_is_the_last_four_kilobytes() {
+        let mut log = Log::new("f", "$LATEST", "0");
+        log.begin();
+        for number in 0..10_000 {
+            log.line(format!("line {number}"));
+        }
+        let tail = String::from_utf8(log.tail()).unwrap();
+        assert_eq!(tail.len(), TAIL_BYTES);
+        assert!(tail.ends_with("line 9999\n"));
+    }
+
+    #[test]
+    fn a_report_has_the_form_of_aws() {
+        let mut report = Report {
+            request_id: "id",
+            duration_us: 1_234,
+            memory_mb: 128,
+            peak_bytes: 38 * 1_024 * 1_024,
+            init_us: Some(120_000),
+            status: None,
+            error_type: None,
+        };
+        assert_eq!(
+            report.line(),
+            "REPORT RequestId: id\tDuration: 1.23 ms\tBilled Duration: 122 ms\tMemory Size: 128 MB\tMax Memory Used: \
+             38 MB\tInit Duration: 120.00 ms\t"
+        );
+        report.init_us = None;
+        report.status = Some("timeout");
+        assert!(report.line().ends_with("Status: timeout\t"));
+    }
+}

@@ -1,0 +1,109 @@
+//! What the supervisor is told and what it asks of others.
+
+use std::path::PathBuf;
+
+/// How runtime identifiers that AWS has deprecated are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeprecatedRuntimes {
+    /// They run on the nearest installed interpreter that is not older, and a warning is given.
+    #[default]
+    Accept,
+    /// They are refused as AWS refuses them.
+    Reject,
+}
+
+/// Settings of a [`crate::Supervisor`].
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Unpacked code (`code/`), scratch directories (`tmp/`) and bootstraps (`runtime/`) live below it.
+    pub data_dir: PathBuf,
+    /// The Node interpreter. `None`: the `nodejs` family cannot run here.
+    pub node: Option<PathBuf>,
+    /// The Python interpreter. `None`: the `python` family cannot run here.
+    pub python: Option<PathBuf>,
+    /// `AWS_ENDPOINT_URL` inside functions, so that SDK calls come back to this server.
+    pub endpoint_url: Option<String>,
+    /// Concurrent invocations per account; AWS's default is 1,000. One more is a 429.
+    pub concurrency_max: usize,
+    /// Processes on this node. Requests beyond it wait, bounded in number and time.
+    pub processes_max: usize,
+    /// How long an unused environment is kept, seconds.
+    pub idle_ttl_s: u64,
+    /// Whether `nodejs6.10` and the like are taken.
+    pub deprecated_runtimes: DeprecatedRuntimes,
+    /// Whether an identifier newer than the installed interpreter runs on the installed one (with a warning) rather
+    /// than being refused.
+    pub newer_runtimes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            data_dir: PathBuf::from("data/functions"),
+            node: None,
+            python: None,
+            endpoint_url: None,
+            concurrency_max: 1_000,
+            processes_max: 64,
+            idle_ttl_s: 300,
+            deprecated_runtimes: DeprecatedRuntimes::Accept,
+            newer_runtimes: false,
+        }
+    }
+}
+
+/// A session of a function's execution role. `Debug` shows the key id alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RoleCredentials {
+    /// `ASIA...`.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: String,
+    /// The session token.
+    pub session_token: String,
+    /// End of the session, milliseconds since the epoch. An environment is replaced 15 minutes before.
+    pub expires_at_ms: u64,
+}
+
+impl std::fmt::Debug for RoleCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoleCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .field("expires_at_ms", &self.expires_at_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where environments get the credentials of their execution role from.
+pub trait Credentials: Send + Sync {
+    /// A session of `role_arn` named `session` (the function's name). `None` leaves the variables unset.
+    fn for_role(&self, role_arn: &str, session: &str) -> Option<RoleCredentials>;
+}
+
+/// Where the log of functions goes. Called in batches, outside the answer's path; must not block for long.
+pub trait LogSink: Send + Sync {
+    /// Takes lines (milliseconds since the epoch, text) of one stream of `/aws/lambda/<function>`.
+    fn write(&self, group: &str, stream: &str, lines: Vec<(u64, String)>);
+}
+
+/// [`Credentials`] for a node without STS: none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCredentials;
+
+impl Credentials for NoCredentials {
+    fn for_role(&self, _role_arn: &str, _session: &str) -> Option<RoleCredentials> {
+        None
+    }
+}
+
+/// A [`LogSink`] that writes to the server's own log, until CloudWatch Logs takes them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracingLogs;
+
+impl LogSink for TracingLogs {
+    fn write(&self, group: &str, stream: &str, lines: Vec<(u64, String)>) {
+        for (_, line) in lines {
+            tracing::info!(target: "function", group, stream, "{line}");
+        }
+    }
+}
