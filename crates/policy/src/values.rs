@@ -114,6 +114,10 @@ impl Moment {
     fn parse_epoch(text: &str) -> Option<Moment> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let whole_digits = whole.strip_prefix('-').unwrap_or(whole);
+        // Before 1970 a fraction would count the other way round; nobody writes one.
+        if whole_digits.len() != whole.len() && !fraction.is_empty() {
+            return None;
+        }
         if whole_digits.is_empty() || !whole_digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
