@@ -221,11 +221,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::commit`], without conflicts.
     fn append_events(&self, events: Vec<Event>) -> Result<(), Error>;
+    /// A page, newest first. It may end before `query.limit` once its records reach
+    /// [`limits::EVENTS_PAGE_BYTES_MAX`]; the end of all events is an empty page.
+    ///
     /// # Errors
     /// [`Error::Invalid`] beyond [`limits`].
     fn lookup_events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, Error>;
     /// Events of one account, of all its regions, that arrived after `sequence`, in the order of arrival: what a trail
-    /// has still to deliver. Start with 0.
+    /// has still to deliver. Start with 0; pages end as those of [`Store::lookup_events`].
     ///
     /// # Errors
     /// As [`Store::lookup_events`].

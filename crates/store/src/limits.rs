@@ -21,6 +21,9 @@ pub const EVENT_RESOURCES_MAX: usize = 1000;
 pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 /// Events of one answer of a look-up or a delivery read.
 pub const EVENTS_PAGE_MAX: usize = 10_000;
+/// Bytes of records after which such an answer ends early, so that one read cannot fill the memory. Never reached by
+/// pages of up to 256 events.
+pub const EVENTS_PAGE_BYTES_MAX: usize = 64 << 20;
 /// One blob: what one `PutObject` may carry. Source: S3 User Guide, "Uploading objects".
 pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 

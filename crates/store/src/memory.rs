@@ -149,6 +149,17 @@ fn matches(event: &Event, query: &EventQuery) -> bool {
         && query.to_ms.is_none_or(|to_ms| event.time_ms <= to_ms)
 }
 
+/// The events up to the bytes one answer carries.
+fn page(events: impl Iterator<Item = StoredEvent>) -> Vec<StoredEvent> {
+    let mut bytes = 0;
+    let fits = |stored: &StoredEvent| {
+        let fits = bytes < limits::EVENTS_PAGE_BYTES_MAX;
+        bytes += stored.event.record.len();
+        fits
+    };
+    events.take_while(fits).collect()
+}
+
 impl Store for Memory {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
         let state = self.state();
@@ -197,7 +208,7 @@ impl Store for Memory {
             .into_iter()
             .take(query.limit)
             .filter_map(|(_, sequence)| Some(StoredEvent { sequence, event: state.events.get(&sequence)?.clone() }));
-        Ok(stored.collect())
+        Ok(page(stored))
     }
 
     fn events_after(&self, account: &str, sequence: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
@@ -205,7 +216,7 @@ impl Store for Memory {
         let state = self.state();
         let later = state.events.range((Bound::Excluded(sequence), Bound::Unbounded));
         let own = later.filter(|(_, event)| event.account == account).take(limit);
-        Ok(own.map(|(sequence, event)| StoredEvent { sequence: *sequence, event: event.clone() }).collect())
+        Ok(page(own.map(|(sequence, event)| StoredEvent { sequence: *sequence, event: event.clone() })))
     }
 
     fn prune_events(&self, before_ms: i64) -> Result<u64, Error> {

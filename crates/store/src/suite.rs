@@ -45,6 +45,7 @@ engines! {
     data_events_are_given_only_when_asked_for
     an_event_is_stored_once
     events_are_delivered_in_the_order_of_arrival
+    a_page_of_huge_events_ends_early_and_loses_none
     old_events_are_forgotten
     blobs_are_named_by_their_hash
 }
@@ -542,6 +543,19 @@ fn events_are_delivered_in_the_order_of_arrival(store: &dyn Store) {
     store.append_events(vec![event("c", 1)]).unwrap();
     let new = store.events_after("111111111111", last, 10).unwrap();
     assert_eq!(new[0].event.event_id, "c");
+}
+
+fn a_page_of_huge_events_ends_early_and_loses_none(store: &dyn Store) {
+    let full = limits::EVENTS_PAGE_BYTES_MAX / limits::EVENT_BYTES_MAX;
+    let huge = |at: usize| Event { record: vec![b' '; limits::EVENT_BYTES_MAX], ..event(&at.to_string(), at as i64) };
+    for half in [0..full / 2, full / 2..full + 3] {
+        store.append_events(half.map(huge).collect()).unwrap();
+    }
+    let first = store.events_after("111111111111", 0, 1000).unwrap();
+    assert_eq!(first.len(), full);
+    let rest = store.events_after("111111111111", first[full - 1].sequence, 1000).unwrap();
+    assert_eq!(rest.len(), 3);
+    assert_eq!(store.lookup_events(&query()).unwrap().len(), full);
 }
 
 fn old_events_are_forgotten(store: &dyn Store) {

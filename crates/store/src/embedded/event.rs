@@ -151,8 +151,13 @@ fn collect(connection: &Connection, sql: &str, parameters: Vec<Value>) -> Result
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params_from_iter(parameters))?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(stored(row)?);
+    let mut bytes = 0;
+    while bytes < limits::EVENTS_PAGE_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        let event = stored(row)?;
+        bytes += event.event.record.len();
+        found.push(event);
     }
     Ok(found)
 }

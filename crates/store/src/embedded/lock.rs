@@ -12,7 +12,21 @@ use crate::Error;
 /// Held as long as this value lives. The system lets go of it when the process dies, however it dies.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process just being started holds a copy of the descriptor until it runs its own
+        // program, and the lock would outlive us by that moment. Unlocking counts for all copies.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn name_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
 }
 
 /// More digits than any process id has.
@@ -37,9 +51,10 @@ impl Lock {
             }
             Err(errno) => return Err(std::io::Error::from(errno).into()),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Self { _file: file })
+        // The lock holds without its number too: a full disk must not keep the store from being opened and read.
+        if let Err(error) = name_holder(&mut file) {
+            tracing::warn!(%error, path = %path.display(), "the lock file does not say who holds it");
+        }
+        Ok(Self { file })
     }
 }

@@ -199,6 +199,53 @@ fn one_commit_too_big_does_not_fail_those_beside_it() {
     assert_eq!(snapshot.rev(), 70);
 }
 
+/// Names an empty folder on a file system of a few megabytes, such as a `tmpfs` of `size=3m`.
+const SMALL_DIR: &str = "STORE_TEST_SMALL_DIR";
+
+#[test]
+#[ignore = "needs a small file system, named in STORE_TEST_SMALL_DIR"]
+fn a_full_file_system_is_survived() {
+    let dir = std::path::PathBuf::from(std::env::var_os(SMALL_DIR).unwrap()).join("store");
+    let filler = dir.with_file_name("filler");
+    let mut acknowledged = 0;
+    for round in 0..3 {
+        let store = Embedded::open(&dir, Options::default()).unwrap();
+        loop {
+            let id = acknowledged.to_string();
+            let commit = Commit { events: vec![event(&id, 1)], ..put(key("api", &id), &"x".repeat(20_000)) };
+            match store.commit(commit) {
+                Ok(_) => acknowledged += 1,
+                Err(Error::Full) => break,
+                Err(error) => panic!("round {round}: {error}"),
+            }
+            if round == 0 && acknowledged == 10 {
+                // From here on room is scarce; it comes back in the next round.
+                fs::write(&filler, vec![0; 800_000]).unwrap();
+            }
+        }
+        assert!(matches!(store.put_blob(&vec![1; 3 << 20]), Err(Error::Full)));
+        assert_eq!(fs::read_dir(dir.join("blobs/unborn")).unwrap().count(), 0);
+        let mut snapshot = store.snapshot().unwrap();
+        assert_eq!(snapshot.list(&exact("api")).unwrap().len(), acknowledged);
+        assert_eq!(snapshot.rev(), acknowledged as u64);
+        drop(snapshot);
+        if round == 0 {
+            fs::remove_file(&filler).unwrap();
+            let id = acknowledged.to_string();
+            store.commit(Commit { events: vec![event(&id, 1)], ..put(key("api", &id), "room again") }).unwrap();
+            acknowledged += 1;
+        }
+        drop(store);
+        check_whole_file(&dir);
+    }
+    assert!(acknowledged > 10);
+}
+
+fn check_whole_file(dir: &Path) {
+    let connection = Connection::open(dir.join(DATABASE)).unwrap();
+    schema::check_whole(&connection).unwrap();
+}
+
 #[test]
 fn more_snapshots_are_open_at_once_than_connections_are_kept() {
     let dir = tempfile::tempdir().unwrap();
