@@ -1,0 +1,21 @@
+//! The event of a REQUEST authorizer.
+//!
+//! Source: API Gateway Developer Guide, "Input to an Amazon API Gateway Lambda authorizer".
+
+use crate::{
+    envelope::Envelope,
+    event::{self, Empty, Writer},
+    route::Matched,
+};
+
+/// Members and order of AWS; empty maps are `{}`, there is no body.
+pub(super) fn event(method_arn: &str, matched: &Matched, envelope: &Envelope) -> Vec<u8> {
+    let mut out = Writer::with_capacity(2_048);
+    out.open();
+    out.text("type", "REQUEST");
+    out.text("methodArn", method_arn);
+    event::request_members(&mut out, matched, envelope, Empty::Object);
+    event::request_context(&mut out, matched, envelope, None);
+    out.close();
+    out.finish()
+}

@@ -1,0 +1,164 @@
+//! What is served: packed API ids to stages, each stage a slot whose program is swapped whole.
+//!
+//! Readers take no lock. A new deployment swaps one pointer; a new stage copies the few stages of its API; only a new
+//! API copies the index of ids.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+
+use crate::program::Program;
+
+/// An API id of at most twelve characters `[a-z0-9]`, packed; letters compare without case.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct PackedId(u64);
+
+impl PackedId {
+    const LENGTH_MAX: usize = 12;
+
+    /// Packs an id; `None` if it cannot be one.
+    pub(crate) fn parse(id: &str) -> Option<Self> {
+        if id.is_empty() || id.len() > Self::LENGTH_MAX {
+            return None;
+        }
+        // Digits 1-36 to base 37: 37^12 < 2^63, and no id is a prefix of zeros of another.
+        id.bytes()
+            .try_fold(0_u64, |packed, byte| {
+                let digit = match byte.to_ascii_lowercase() {
+                    byte @ b'0'..=b'9' => byte - b'0' + 1,
+                    byte @ b'a'..=b'z' => byte - b'a' + 11,
+                    _ => return None,
+                };
+                Some(packed * 37 + u64::from(digit))
+            })
+            .map(Self)
+    }
+}
+
+impl fmt::Display for PackedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0_u8; Self::LENGTH_MAX];
+        let (mut rest, mut at) = (self.0, Self::LENGTH_MAX);
+        while rest > 0 && at > 0 {
+            at -= 1;
+            let digit = u8::try_from(rest % 37).unwrap_or_default();
+            digits[at] = if digit > 10 { b'a' + digit - 11 } else { b'0' + digit.saturating_sub(1) };
+            rest /= 37;
+        }
+        f.write_str(std::str::from_utf8(&digits[at..]).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for PackedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One stage of one API for as long as it exists.
+pub(crate) struct Slot {
+    /// Never given twice, so that a stage made again under its old name finds nothing cached for the old one.
+    id: u64,
+    stage: Box<str>,
+    program: ArcSwap<Program>,
+}
+
+/// A program together with the slot it was found in.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) slot: u64,
+    pub(crate) program: Arc<Program>,
+}
+
+type Stages = Vec<Arc<Slot>>;
+type Index = HashMap<PackedId, Arc<ArcSwap<Stages>>, foldhash::fast::RandomState>;
+
+/// All slots of this node.
+#[derive(Default)]
+pub(crate) struct Slots {
+    index: ArcSwap<Index>,
+    /// Held by whoever changes the index or an API's stages; never while waiting for anything.
+    writing: Mutex<()>,
+    next: AtomicU64,
+}
+
+impl Slots {
+    /// The program served for that API and stage.
+    pub(crate) fn find(&self, api: PackedId, stage: &str) -> Option<Served> {
+        let index = self.index.load();
+        let stages = index.get(&api)?.load();
+        let slot = stages.iter().find(|slot| slot.stage.as_ref() == stage)?;
+        Some(Served { slot: slot.id, program: slot.program.load_full() })
+    }
+
+    pub(crate) fn publish(&self, program: Program) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (api, program) = (program.api(), Arc::new(program));
+        let index = self.index.load();
+        let Some(stages) = index.get(&api) else {
+            let mut grown = Index::clone(&index);
+            let slot = self.slot(program);
+            grown.insert(api, Arc::new(ArcSwap::from_pointee(vec![slot])));
+            self.index.store(Arc::new(grown));
+            return;
+        };
+        let known = stages.load();
+        if let Some(slot) = known.iter().find(|slot| slot.stage.as_ref() == program.stage()) {
+            slot.program.store(program);
+        } else {
+            let mut grown = Stages::clone(&known);
+            grown.push(self.slot(program));
+            stages.store(Arc::new(grown));
+        }
+    }
+
+    pub(crate) fn unpublish(&self, api_id: &str, stage: &str) {
+        let Some(api) = PackedId::parse(api_id) else { return };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stages) = self.index.load().get(&api) {
+            let mut left = Stages::clone(&stages.load());
+            left.retain(|slot| slot.stage.as_ref() != stage);
+            stages.store(Arc::new(left));
+        }
+    }
+
+    pub(crate) fn unpublish_api(&self, api_id: &str) {
+        let Some(api) = PackedId::parse(api_id) else { return };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index.load();
+        if index.contains_key(&api) {
+            let mut left = Index::clone(&index);
+            left.remove(&api);
+            self.index.store(Arc::new(left));
+        }
+    }
+
+    fn slot(&self, program: Arc<Program>) -> Arc<Slot> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Slot { id, stage: program.stage().into(), program: ArcSwap::new(program) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PackedId;
+
+    #[test]
+    fn ids_pack_and_print_back() {
+        for id in ["a1b2c3d4e5", "0000000000", "zzzzzzzzzz", "0", "00", "zzzzzzzzzzzz"] {
+            assert_eq!(PackedId::parse(id).map(|id| id.to_string()).as_deref(), Some(id));
+        }
+        assert_eq!(PackedId::parse("A1B2"), PackedId::parse("a1b2"));
+        assert_ne!(PackedId::parse("0"), PackedId::parse("00"));
+        for odd in ["", "a-b", "a_b", "\u{e4}bc", "zzzzzzzzzzzzz"] {
+            assert_eq!(PackedId::parse(odd), None, "{odd}");
+        }
+    }
+}
