@@ -16,6 +16,7 @@ use std::{
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// What to start.
 pub struct Spec {
@@ -69,6 +70,12 @@ pub trait Process: Send + Sync {
 
     /// Memory in use now and at most so far, bytes.
     fn memory(&self) -> Option<Memory>;
+}
+
+/// A [`Process::watch`] descriptor on the reactor of the current runtime.
+#[expect(deprecated, reason = "the successor is unsafe for types that change their descriptor; an `OwnedFd` does not")]
+pub(crate) fn on_reactor(watch: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(watch, Interest::READABLE)
 }
 
 /// Memory of a process, bytes.

@@ -11,17 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use lambda::invoke::Revision;
-use rustix::fd::OwnedFd;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    runtime::Handle,
-    sync::oneshot,
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use crate::{
     clock::{Monotonic, epoch_ms},
-    launch::{Exit, Launch, Process, Spec},
+    launch::{Exit, Launch, Process, Spec, on_reactor},
     log::Log,
     options::{Credentials, LogSink, Options, RoleCredentials},
     package,
@@ -596,7 +590,7 @@ fn variables(
 
 /// Waits until a killed process is gone and frees what is left of it.
 async fn bury(process: Arc<dyn Process>) {
-    let watch = process.watch().and_then(|watch: OwnedFd| AsyncFd::register_with_interest(watch, Interest::READABLE));
+    let watch = process.watch().and_then(on_reactor);
     match watch {
         Ok(watch) => {
             if tokio::time::timeout(Duration::from_secs(BURIAL_S_MAX), watch.readable()).await.is_err() {

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     clock::Monotonic,
     frame::{self, Answer, Order},
-    launch::{Exit, Launched, Process},
+    launch::{Exit, Launched, Process, on_reactor},
     log::{Batch, Log},
     state::EnvironmentId,
 };
@@ -91,7 +91,7 @@ impl Environment {
             sink: None,
             socket: UnixStream::from_std(launched.socket)?,
             output: pipe::Receiver::from_owned_fd(launched.output)?,
-            exit: AsyncFd::register_with_interest(process.watch()?, Interest::READABLE)?,
+            exit: on_reactor(process.watch()?)?,
             process: Arc::clone(&process),
             clock,
             inbox: Vec::new(),

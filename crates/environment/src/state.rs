@@ -208,6 +208,10 @@ impl<K: Key> Machine<K> {
         let Phase::Busy { ticket } = environment.phase else { return };
         let key = environment.key.clone();
         self.kill(id, effects);
+        if self.closed {
+            self.leave(&key);
+            return effects.push(Effect::Refuse(ticket, Refused::Closing));
+        }
         let pool = self.pool(&key);
         if let Some(other) = pool.idle.pop() {
             if let Some(environment) = self.environments.get_mut(&other) {

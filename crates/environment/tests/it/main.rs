@@ -1,0 +1,6 @@
+//! Real functions in real processes. Needs `node` (20 or newer) and `python3` (3.11 or newer) on the path.
+
+mod failures;
+mod node;
+mod python;
+mod world;
