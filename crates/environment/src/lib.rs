@@ -22,6 +22,7 @@ pub mod package;
 mod pool;
 mod process;
 pub mod runtimes;
+mod spec;
 pub mod state;
 mod supervisor;
 

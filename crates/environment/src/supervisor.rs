@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Weak},
     time::Duration,
@@ -28,6 +29,9 @@ const PATIENCE_MS: u64 = 29_000;
 /// How long killed processes may take at shutdown, seconds.
 const SHUTDOWN_S_MAX: u64 = 5;
 
+/// Marks a directory as ours.
+const MARK: &str = "PORTCULLIS-FUNCTIONS";
+
 const NODE_BOOTSTRAP: &str = include_str!("bootstrap/node.js");
 const PYTHON_BOOTSTRAP: &str = include_str!("bootstrap/python.py");
 
@@ -45,7 +49,7 @@ impl Supervisor {
     /// no other server may use it.
     ///
     /// # Errors
-    /// When `data_dir` cannot be prepared.
+    /// When `data_dir` cannot be prepared, or holds something that is not this crate's.
     pub fn start(
         options: Options,
         runtime: Handle,
@@ -58,7 +62,7 @@ impl Supervisor {
     /// As [`Supervisor::start`], with processes from `launcher`.
     ///
     /// # Errors
-    /// When `data_dir` cannot be prepared.
+    /// When `data_dir` cannot be prepared, or holds something that is not this crate's.
     pub fn start_with(
         mut options: Options,
         runtime: Handle,
@@ -104,18 +108,17 @@ impl Supervisor {
     /// Takes no more requests, gives those running `grace` to end, then kills everything and waits until it is gone.
     pub async fn shutdown(&self, grace: Duration) {
         self.shared.close();
-        let gone = async |within: Duration| {
-            let deadline = Instant::now() + within;
-            while self.shared.live() > 0 && Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let patient_until = Instant::now() + grace;
+        let deadline = patient_until + Duration::from_secs(SHUTDOWN_S_MAX);
+        while self.shared.live() > 0 && Instant::now() < deadline {
+            if Instant::now() >= patient_until {
+                // Again and again, for one may have been starting just now.
+                self.shared.kill_all();
             }
-            self.shared.live() == 0
-        };
-        if !gone(grace).await {
-            self.shared.kill_all();
-            if !gone(Duration::from_secs(SHUTDOWN_S_MAX)).await {
-                tracing::error!(left = self.shared.live(), "functions are left after shutdown");
-            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.shared.live() > 0 {
+            tracing::error!(left = self.shared.live(), "functions are left after shutdown");
         }
     }
 }
@@ -338,7 +341,18 @@ fn signal_name(signal: i32) -> String {
 }
 
 /// Makes the directories, writes the bootstraps and removes what an earlier server left.
+///
+/// A directory that holds anything is touched only if it bears our mark, for whole trees are removed in it.
 fn lay_out(data_dir: &Path) -> io::Result<()> {
+    let mark = data_dir.join(MARK);
+    if !mark.exists() && std::fs::read_dir(data_dir)?.next().is_some() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{} holds something else; functions need a directory of their own", data_dir.display()),
+        ));
+    }
+    std::fs::write(mark, "Unpacked code and scratch files of functions. Everything here may be removed.\n")?;
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))?;
     for name in ["tmp", "code"] {
         match std::fs::remove_dir_all(data_dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

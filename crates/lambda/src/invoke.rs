@@ -116,7 +116,11 @@ pub enum RunError {
 
 /// Runs revisions. Implemented by execution environments.
 pub trait Run: Send + Sync {
-    /// Runs one invocation to its outcome, no later than the revision's timeout plus one second.
+    /// Runs one invocation to its outcome.
+    ///
+    /// Once it has an environment that is no later than the revision's timeout plus one second. Before, it may wait
+    /// for one to load (ten seconds, then once more within the revision's timeout) or to become free (about half a
+    /// minute). An invocation that has begun goes to its end even when the future is dropped.
     fn run(&self, revision: Arc<Revision>, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, RunError>>;
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use environment::{NoCredentials, Options, Supervisor, TracingLogs};
 use lambda::invoke::{Run, RunError};
 
 use crate::world::{REQUEST_ID, World, alive, invocation};
@@ -252,4 +253,15 @@ async fn what_cannot_run_here_says_so() {
     function.code_sha256 = "../../etc".into();
     assert!(matches!(world.try_invoke(&function, "{}").await, Err(RunError::Unavailable(_))));
     world.close().await;
+}
+
+#[tokio::test]
+async fn a_directory_with_other_things_in_it_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("code")).unwrap();
+    std::fs::write(directory.path().join("code/precious"), "x").unwrap();
+    let options = Options { data_dir: directory.path().to_owned(), ..Options::default() };
+    let handle = tokio::runtime::Handle::current();
+    assert!(Supervisor::start(options, handle, Arc::new(NoCredentials), Arc::new(TracingLogs)).is_err());
+    assert!(directory.path().join("code/precious").exists());
 }
