@@ -1,0 +1,176 @@
+//! CreateFunction.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use service::{Cx, Need, Operation, Result, Tx, Upload};
+
+use super::{Code, Function};
+use crate::{
+    check::{Checks, is_word},
+    configuration::{
+        Answer, Configuration, EPHEMERAL_STORAGE_MB_DEFAULT, Environment, EphemeralStorage, Life, MEMORY_MB_DEFAULT,
+        TIMEOUT_S_DEFAULT, check_role, check_runtime, check_unenforced, pass_role, without_secrets,
+    },
+    error::{access_denied, conflict, invalid},
+    name::{Address, LATEST, Sharing},
+    tags, version,
+};
+
+/// Creates a function from a zip.
+pub struct CreateFunction;
+
+/// Input of [`CreateFunction`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateFunctionInput {
+    function_name: String,
+    runtime: Option<String>,
+    role: String,
+    handler: Option<String>,
+    #[serde(default)]
+    code: Code,
+    description: Option<String>,
+    timeout: Option<u32>,
+    memory_size: Option<u32>,
+    publish: Option<bool>,
+    package_type: Option<Value>,
+    environment: Option<Environment>,
+    #[serde(default)]
+    tags: Option<BTreeMap<String, String>>,
+    ephemeral_storage: Option<EphemeralStorage>,
+    // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
+    vpc_config: Option<Value>,
+    dead_letter_config: Option<Value>,
+    #[serde(rename = "KMSKeyArn")]
+    kms_key_arn: Option<Value>,
+    tracing_config: Option<Value>,
+    layers: Option<Value>,
+    file_system_configs: Option<Value>,
+    image_config: Option<Value>,
+    architectures: Option<Value>,
+    snap_start: Option<Value>,
+    logging_config: Option<Value>,
+}
+
+impl Operation for CreateFunction {
+    const NAME: &'static str = "CreateFunction";
+    type Input = CreateFunctionInput;
+    type Output = Answer;
+
+    // Code signing, tenant isolation, managed instances, durable functions, custom runtimes and accelerators: none of
+    // them exists here, and all of them would change how a function runs.
+    const REFUSED: &'static [&'static str] = &[
+        "PublishTo",
+        "CodeSigningConfigArn",
+        "TenancyConfig",
+        "CapacityProviderConfig",
+        "DurableConfig",
+        "RuntimeConfig",
+        "AcceleratorConfig",
+    ];
+    const UPLOAD: Option<Upload> = Some(Upload { path: &["Code", "ZipFile"] });
+
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        let address = Address::resolve(&input.function_name, None, cx)?;
+        let tags = input.tags.clone().unwrap_or_default();
+        let mut need = address.need(default, Sharing::Owner, tx)?;
+        need.context.extend(tags::request_context(&tags));
+        let mut needs = vec![need.clone()];
+        if !tags.is_empty() {
+            needs.push(Need { action: "lambda:TagResource".to_owned(), ..need });
+        }
+        needs.push(pass_role(&input.role, cx.account()));
+        Ok(needs)
+    }
+
+    fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
+        // The permission check refuses this already; nothing may ever be created in somebody else's account.
+        if address.account != cx.caller.account {
+            return Err(access_denied("A function can only be created in the account of the caller."));
+        }
+        let mut checks = Checks::default();
+        checks.length("functionName", &address.function, 1, 64);
+        checks.pattern(is_word(&address.function), "functionName", &address.function, "[a-zA-Z0-9-_]+");
+        checks.done()?;
+        check_role(&input.role, address.account.as_str())?;
+        check_unenforced(&input.unenforced(), &address.function)?;
+        let (Some(runtime), Some(handler)) = (input.runtime, input.handler) else {
+            return Err(invalid(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+            ));
+        };
+        check_runtime(&runtime, cx)?;
+        let tags = input.tags.unwrap_or_default();
+        tags::check(&tags)?;
+        let scope = address.scope();
+        if tx.get::<Function>(&scope, "", &address.function)?.is_some() {
+            return Err(conflict(format!("Function already exist: {}", address.function)));
+        }
+        let uploaded = input.code.uploaded()?;
+        let configuration = Configuration {
+            function_name: address.function.clone(),
+            function_arn: address.arn(),
+            runtime,
+            role: input.role,
+            handler,
+            code_size: uploaded.code_size,
+            description: input.description.unwrap_or_default(),
+            timeout: input.timeout.unwrap_or(TIMEOUT_S_DEFAULT),
+            memory_size: input.memory_size.unwrap_or(MEMORY_MB_DEFAULT),
+            last_modified: cx.now.lambda(),
+            code_sha256: uploaded.code_sha256,
+            version: LATEST.to_owned(),
+            environment: input.environment,
+            revision_id: cx.uuid(),
+            ephemeral_storage: input
+                .ephemeral_storage
+                .unwrap_or(EphemeralStorage { size: EPHEMERAL_STORAGE_MB_DEFAULT }),
+        };
+        configuration.check()?;
+        let mut function = Function {
+            configuration,
+            code_blob: uploaded.blob,
+            run_key: cx.uuid(),
+            tags,
+            reserved_concurrent_executions: None,
+            versions_published: 0,
+            published_run_key: None,
+        };
+        let shown = if input.publish == Some(true) {
+            version::publish(&address, &mut function, None, cx, tx)?
+        } else {
+            function.configuration.clone()
+        };
+        tx.put(&scope, "", &address.function, &function)?;
+        Ok(Answer::new(shown, Life::Creating))
+    }
+
+    fn trail_parameters(params: &Value) -> Value {
+        without_secrets(params)
+    }
+
+    fn trail_response(output: &Value) -> Value {
+        without_secrets(output)
+    }
+}
+
+impl CreateFunctionInput {
+    fn unenforced(&self) -> [(&'static str, &Option<Value>); 11] {
+        [
+            ("PackageType", &self.package_type),
+            ("VpcConfig", &self.vpc_config),
+            ("DeadLetterConfig", &self.dead_letter_config),
+            ("KMSKeyArn", &self.kms_key_arn),
+            ("TracingConfig", &self.tracing_config),
+            ("Layers", &self.layers),
+            ("FileSystemConfigs", &self.file_system_configs),
+            ("ImageConfig", &self.image_config),
+            ("Architectures", &self.architectures),
+            ("SnapStart", &self.snap_start),
+            ("LoggingConfig", &self.logging_config),
+        ]
+    }
+}

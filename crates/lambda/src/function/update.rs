@@ -1,0 +1,198 @@
+//! UpdateFunctionCode and UpdateFunctionConfiguration.
+
+use serde::Deserialize;
+use serde_json::Value;
+use service::{Cx, Need, Operation, Result, Tx, Upload};
+
+use super::Code;
+use crate::{
+    configuration::{
+        Answer, Configuration, Environment, EphemeralStorage, Life, check_role, check_runtime, check_unenforced,
+        pass_role, without_secrets,
+    },
+    error::invalid,
+    name::{Address, Sharing},
+    version,
+};
+
+/// Replaces the code of `$LATEST`.
+pub struct UpdateFunctionCode;
+
+/// Input of [`UpdateFunctionCode`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateFunctionCodeInput {
+    function_name: String,
+    zip_file: Option<Value>,
+    s3_bucket: Option<Value>,
+    s3_key: Option<Value>,
+    s3_object_version: Option<Value>,
+    s3_object_storage_mode: Option<Value>,
+    image_uri: Option<Value>,
+    #[serde(rename = "SourceKMSKeyArn")]
+    source_kms_key_arn: Option<Value>,
+    architectures: Option<Value>,
+    publish: Option<bool>,
+    dry_run: Option<bool>,
+    revision_id: Option<String>,
+}
+
+impl Operation for UpdateFunctionCode {
+    const NAME: &'static str = "UpdateFunctionCode";
+    type Input = UpdateFunctionCodeInput;
+    type Output = Answer;
+
+    // `$LATEST.PUBLISHED` belongs to managed instances, which do not exist here.
+    const REFUSED: &'static [&'static str] = &["PublishTo"];
+    const UPLOAD: Option<Upload> = Some(Upload { path: &["ZipFile"] });
+
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        let address = Address::resolve(&input.function_name, None, cx)?;
+        Ok(vec![address.need(default, Sharing::Shared, tx)?])
+    }
+
+    fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
+        let mut function = address.function(tx)?;
+        if input.image_uri.as_ref().is_some_and(|uri| !uri.is_null()) {
+            return Err(invalid("Please don't provide ImageUri when updating a function with packageType Zip."));
+        }
+        check_unenforced(&[("Architectures", &input.architectures)], &address.function)?;
+        function.check_revision(input.revision_id.as_deref())?;
+        let uploaded = Code {
+            zip_file: input.zip_file,
+            s3_bucket: input.s3_bucket,
+            s3_key: input.s3_key,
+            s3_object_version: input.s3_object_version,
+            s3_object_storage_mode: input.s3_object_storage_mode,
+            image_uri: None,
+            source_kms_key_arn: input.source_kms_key_arn,
+        }
+        .uploaded()?;
+        let next = Configuration {
+            code_sha256: uploaded.code_sha256,
+            code_size: uploaded.code_size,
+            ..function.configuration.clone()
+        };
+        if input.dry_run == Some(true) {
+            return Ok(Answer::new(next, Life::Active));
+        }
+        function.code_blob = uploaded.blob;
+        function.revise(next, cx);
+        let shown = if input.publish == Some(true) {
+            version::publish(&address, &mut function, None, cx, tx)?
+        } else {
+            function.configuration.clone()
+        };
+        tx.put(&address.scope(), "", &address.function, &function)?;
+        Ok(Answer::new(shown, Life::Updating))
+    }
+
+    fn trail_parameters(params: &Value) -> Value {
+        without_secrets(params)
+    }
+
+    fn trail_response(output: &Value) -> Value {
+        without_secrets(output)
+    }
+}
+
+/// Changes the configuration of `$LATEST`; what is not given stays.
+pub struct UpdateFunctionConfiguration;
+
+/// Input of [`UpdateFunctionConfiguration`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateFunctionConfigurationInput {
+    function_name: String,
+    role: Option<String>,
+    handler: Option<String>,
+    description: Option<String>,
+    timeout: Option<u32>,
+    memory_size: Option<u32>,
+    environment: Option<Environment>,
+    runtime: Option<String>,
+    revision_id: Option<String>,
+    ephemeral_storage: Option<EphemeralStorage>,
+    // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
+    vpc_config: Option<Value>,
+    dead_letter_config: Option<Value>,
+    #[serde(rename = "KMSKeyArn")]
+    kms_key_arn: Option<Value>,
+    tracing_config: Option<Value>,
+    layers: Option<Value>,
+    file_system_configs: Option<Value>,
+    image_config: Option<Value>,
+    snap_start: Option<Value>,
+    logging_config: Option<Value>,
+}
+
+impl Operation for UpdateFunctionConfiguration {
+    const NAME: &'static str = "UpdateFunctionConfiguration";
+    type Input = UpdateFunctionConfigurationInput;
+    type Output = Answer;
+
+    // As for CreateFunction.
+    const REFUSED: &'static [&'static str] =
+        &["CapacityProviderConfig", "DurableConfig", "RuntimeConfig", "AcceleratorConfig"];
+
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        let address = Address::resolve(&input.function_name, None, cx)?;
+        let mut needs = vec![address.need(default, Sharing::Owner, tx)?];
+        needs.extend(input.role.as_deref().map(|role| pass_role(role, address.account.as_str())));
+        Ok(needs)
+    }
+
+    fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
+        let mut function = address.function(tx)?;
+        check_unenforced(&input.unenforced(), &address.function)?;
+        if let Some(role) = &input.role {
+            check_role(role, address.account.as_str())?;
+        }
+        if let Some(runtime) = &input.runtime {
+            check_runtime(runtime, cx)?;
+        }
+        let present = function.configuration.clone();
+        let next = Configuration {
+            role: input.role.unwrap_or(present.role),
+            handler: input.handler.unwrap_or(present.handler),
+            description: input.description.unwrap_or(present.description),
+            timeout: input.timeout.unwrap_or(present.timeout),
+            memory_size: input.memory_size.unwrap_or(present.memory_size),
+            environment: input.environment.or(present.environment),
+            runtime: input.runtime.unwrap_or(present.runtime),
+            ephemeral_storage: input.ephemeral_storage.unwrap_or(present.ephemeral_storage),
+            ..present
+        };
+        next.check()?;
+        function.check_revision(input.revision_id.as_deref())?;
+        function.revise(next, cx);
+        tx.put(&address.scope(), "", &address.function, &function)?;
+        Ok(Answer::new(function.configuration, Life::Updating))
+    }
+
+    fn trail_parameters(params: &Value) -> Value {
+        without_secrets(params)
+    }
+
+    fn trail_response(output: &Value) -> Value {
+        without_secrets(output)
+    }
+}
+
+impl UpdateFunctionConfigurationInput {
+    fn unenforced(&self) -> [(&'static str, &Option<Value>); 9] {
+        [
+            ("VpcConfig", &self.vpc_config),
+            ("DeadLetterConfig", &self.dead_letter_config),
+            ("KMSKeyArn", &self.kms_key_arn),
+            ("TracingConfig", &self.tracing_config),
+            ("Layers", &self.layers),
+            ("FileSystemConfigs", &self.file_system_configs),
+            ("ImageConfig", &self.image_config),
+            ("SnapStart", &self.snap_start),
+            ("LoggingConfig", &self.logging_config),
+        ]
+    }
+}

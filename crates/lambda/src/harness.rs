@@ -1,0 +1,218 @@
+//! An installation in memory for the tests of this crate: calls go through `needs` and `apply` as `control` makes them.
+
+use std::collections::BTreeMap;
+
+use policy::{AccountId, Region};
+use serde_json::{Value, json};
+use service::{
+    Caller, Cx, Entry, Host, Identity, Key, Need, Range, Reader, Result, Scope, ServiceError, Timestamp, Tx,
+};
+
+pub(crate) const OWNER: &str = "444455556666";
+pub(crate) const OTHER: &str = "111122223333";
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const CODE_SHA256: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+/// Deterministic surroundings.
+pub(crate) struct FakeHost {
+    drawn: u8,
+}
+
+impl Host for FakeHost {
+    fn random(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.drawn = self.drawn.wrapping_mul(29).wrapping_add(17);
+            *byte = self.drawn;
+        }
+    }
+
+    fn seal(&mut self, purpose: &str, plain: &[u8]) -> String {
+        format!("{purpose}.{}", plain.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        let hex = sealed.strip_prefix(purpose)?.strip_prefix('.')?;
+        (0..hex.len() / 2).map(|at| u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()).collect()
+    }
+
+    fn runtime(&self, identifier: &str) -> std::result::Result<Option<String>, String> {
+        match identifier {
+            "nodejs22.x" | "python3.13" => Ok(None),
+            "nodejs6.10" => Ok(Some("nodejs6.10 is retired".to_owned())),
+            other => Err(format!(
+                "Value {other} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs22.x, \
+                 python3.13] or be a valid ARN"
+            )),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    documents: BTreeMap<Key, Vec<u8>>,
+}
+
+impl Reader for Records {
+    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
+        Ok(self.documents.get(key).cloned())
+    }
+
+    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
+        let within = |key: &Key| {
+            key.scope == range.scope
+                && key.noun == range.noun
+                && if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent }
+                && range.after.as_ref().is_none_or(|after| (&key.parent, &key.id) > (&after.0, &after.1))
+        };
+        let rows = self.documents.iter().filter(|(key, _)| within(key));
+        Ok(rows.take(range.limit).map(|(key, document)| (key.clone(), document.clone())).collect())
+    }
+
+    fn blob(&mut self, _hash: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}
+
+/// An installation.
+pub(crate) struct World {
+    records: Records,
+    host: FakeHost,
+    /// Epoch milliseconds of the next call.
+    pub(crate) now_ms: i64,
+}
+
+/// The root of an account.
+pub(crate) fn root(account: &str) -> Caller {
+    let account: AccountId = account.parse().expect("an account");
+    Caller { account, identity: Identity::Root, access_key_id: "AKIAEXAMPLE".to_owned(), session: None }
+}
+
+pub(crate) fn entry(name: &str) -> Entry {
+    let entries = crate::OPERATIONS.iter().flat_map(|noun| noun.iter());
+    *entries.into_iter().find(|entry| entry.name == name).unwrap_or_else(|| panic!("no operation {name}"))
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { records: Records::default(), host: FakeHost { drawn: 0 }, now_ms: 1_764_037_614_000 }
+    }
+
+    /// An installation with the function `f` of [`OWNER`].
+    pub(crate) fn with_function() -> Self {
+        let mut world = Self::new();
+        world.call("CreateFunction", create("f"));
+        world
+    }
+
+    fn with<T>(&mut self, caller: &Caller, run: impl FnOnce(&mut Cx<'_>, &mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let region: Region = REGION.parse().expect("a region");
+        let mut cx = Cx {
+            caller,
+            region: &region,
+            now: Timestamp::from_ms(self.now_ms),
+            request_id: "request",
+            endpoint: "http://127.0.0.1:4566",
+            host: &mut self.host,
+        };
+        let mut tx = Tx::new(&mut self.records);
+        let output = run(&mut cx, &mut tx)?;
+        for (key, (document, _)) in tx.into_changes().records {
+            match document {
+                Some(document) => self.records.documents.insert(key, document),
+                None => self.records.documents.remove(&key),
+            };
+        }
+        Ok(output)
+    }
+
+    /// What the call needs to be allowed.
+    pub(crate) fn needs_as(&mut self, caller: &Caller, name: &str, params: &Value) -> Result<Vec<Need>> {
+        let entry = entry(name);
+        let default = Need::new(format!("lambda:{name}"), "default", caller.account.as_str());
+        self.with(caller, |cx, tx| entry.needs(params, default, cx, tx))
+    }
+
+    /// The call itself, as if it were allowed.
+    pub(crate) fn try_as(&mut self, caller: &Caller, name: &str, params: Value) -> Result<Value> {
+        let entry = entry(name);
+        self.needs_as(caller, name, &params)?;
+        self.with(caller, |cx, tx| entry.apply(&params, cx, tx))
+    }
+
+    /// A call of the owner.
+    pub(crate) fn attempt(&mut self, name: &str, params: Value) -> Result<Value> {
+        self.try_as(&root(OWNER), name, params)
+    }
+
+    /// A call of the owner that succeeds.
+    pub(crate) fn call(&mut self, name: &str, params: Value) -> Value {
+        self.attempt(name, params).unwrap_or_else(|error| panic!("{name}: {error:?}"))
+    }
+
+    /// A call of the owner that is refused.
+    pub(crate) fn refused(&mut self, name: &str, params: Value) -> ServiceError {
+        match self.attempt(name, params) {
+            Err(error) => error,
+            Ok(output) => panic!("{name} succeeded: {output}"),
+        }
+    }
+
+    /// The directory's entries of a function.
+    pub(crate) fn targets(
+        &mut self,
+        function: &str,
+    ) -> Vec<(crate::directory::QualifierKey, crate::directory::Target)> {
+        let scope = Scope::regional(OWNER, REGION);
+        self.with(&root(OWNER), |_, tx| {
+            crate::directory::load(&scope, function, tx, |blob| format!("/blobs/{blob}").into())
+        })
+        .expect("records decode")
+    }
+
+    /// The surroundings.
+    pub(crate) fn with_host(&self, run: impl FnOnce(&dyn Host)) {
+        run(&self.host);
+    }
+
+    /// Number of stored records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.documents.len()
+    }
+}
+
+/// A stored upload.
+pub(crate) fn zip(blob: &str) -> Value {
+    json!({ "Blob": blob, "CodeSha256": format!("{blob}{CODE_SHA256}"), "CodeSize": 321 })
+}
+
+/// Input of CreateFunction with nothing but what must be there.
+pub(crate) fn create(name: &str) -> Value {
+    json!({
+        "FunctionName": name,
+        "Runtime": "nodejs6.10",
+        "Role": format!("arn:aws:iam::{OWNER}:role/lambda"),
+        "Handler": "index.handler",
+        "Code": { "ZipFile": zip("aa") },
+    })
+}
+
+/// `base` with some members set.
+pub(crate) fn with(mut base: Value, members: Value) -> Value {
+    let (Some(base_members), Value::Object(members)) = (base.as_object_mut(), members) else {
+        panic!("objects only");
+    };
+    base_members.extend(members);
+    base
+}
+
+/// The body of an error as restJson1 spells it.
+pub(crate) fn body(error: &ServiceError) -> String {
+    let mut members = serde_json::Map::new();
+    members.extend(error.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let member = match error.message_member {
+        service::MessageMember::Upper => "Message",
+        service::MessageMember::Lower => "message",
+    };
+    members.insert(member.to_owned(), json!(error.message));
+    Value::Object(members).to_string()
+}
