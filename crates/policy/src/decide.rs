@@ -11,7 +11,7 @@ pub struct Decide<'a> {
     pub identity: &'a [&'a Policy],
     /// The caller's permissions boundary.
     pub boundary: Option<&'a Policy>,
-    /// The policies given when the session was made; `None` if none were.
+    /// The policies given when the session was made; `None` if none were. An empty list allows nothing.
     pub session: Option<&'a [&'a Policy]>,
     /// The policy of the resource acted on; a role's trust policy where the call assumes the role.
     pub resource: Option<&'a Policy>,
@@ -30,6 +30,14 @@ pub enum Decision {
     Allowed,
     /// The call is refused.
     Denied(Denial),
+}
+
+impl Decision {
+    /// Whether the call may go on.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        *self == Decision::Allowed
+    }
 }
 
 /// Why a call is refused.

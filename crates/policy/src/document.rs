@@ -205,6 +205,8 @@ impl Policy {
         };
         let prepared = Prepared { request, action, resource: Cut::new(request.resource) };
         let mut found = Found::default();
+        // Under one head a statement is asked once, however many of its patterns fit: long lists must not multiply.
+        let mut settled = None;
         for entry in self.index.candidates(&prepared) {
             let Some(statement) = self.statements.get(entry.statement) else { continue };
             let at = entry.statement;
@@ -212,7 +214,11 @@ impl Policy {
                 Effect::Deny => found.deny.is_some_and(|first| first <= at),
                 Effect::Allow => found.deny.is_some() || (!all_allows && found.allow.is_some_and(|first| first <= at)),
             };
-            if useless || !self.index.fits(entry, statement, &prepared) {
+            if useless || settled == Some(at) || !self.index.pattern_fits(entry, statement, &prepared) {
+                continue;
+            }
+            settled = Some(at);
+            if !self.index.other_side_fits(statement, &prepared) {
                 continue;
             }
             let Some(reach) = statement.reach(request) else { continue };

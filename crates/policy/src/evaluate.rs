@@ -59,6 +59,20 @@ pub struct Verdict {
     pub statement: Option<StatementRef>,
 }
 
+impl Verdict {
+    /// Whether the document allows the request.
+    #[must_use]
+    pub fn is_allow(&self) -> bool {
+        self.effect == Some(Effect::Allow)
+    }
+
+    /// Whether the document denies the request explicitly.
+    #[must_use]
+    pub fn is_deny(&self) -> bool {
+        self.effect == Some(Effect::Deny)
+    }
+}
+
 /// One statement of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementRef {

@@ -5,7 +5,6 @@
 //! with a link to the longest other head that it starts with itself; the heads of one value are then the chain of links
 //! that begins at the greatest head not above the value.
 
-use crate::arn_pattern::ResourcePattern;
 use crate::statement::{Prepared, Statement};
 
 /// Something to look at: one pattern of a statement, or the whole element if it is negated.
@@ -77,21 +76,27 @@ impl Index {
         chain.filter(move |node| value.starts_with(&*node.head)).flat_map(|node| &node.entries)
     }
 
-    /// Whether action and resource of a candidate's statement fit, the indexed side by the candidate's pattern alone.
-    pub(crate) fn fits(&self, entry: &Entry, statement: &Statement, prepared: &Prepared<'_>) -> bool {
+    /// Whether the indexed side fits by the candidate's own pattern.
+    pub(crate) fn pattern_fits(&self, entry: &Entry, statement: &Statement, prepared: &Prepared<'_>) -> bool {
         match (self.by, entry.pattern) {
-            (_, None) => statement.has_action(prepared) && statement.has_resource(prepared),
+            (By::Action, None) => statement.has_action(prepared),
+            (By::Resource, None) => statement.has_resource(prepared),
             (By::Action, Some(at)) => {
-                let pattern = statement.actions.patterns.get(at);
-                pattern.is_some_and(|pattern| pattern.matches(prepared.action)) && statement.has_resource(prepared)
+                statement.actions.patterns.get(at).is_some_and(|pattern| pattern.matches(prepared.action))
             }
             (By::Resource, Some(at)) => {
                 let pattern = statement.resources.as_ref().and_then(|resources| resources.patterns.get(at));
-                let fits = |pattern: &ResourcePattern| {
-                    pattern.matches(&prepared.resource, prepared.request.context) == Some(true)
-                };
-                pattern.is_some_and(fits) && statement.has_action(prepared)
+                let context = prepared.request.context;
+                pattern.is_some_and(|pattern| pattern.matches(&prepared.resource, context) == Some(true))
             }
+        }
+    }
+
+    /// Whether the other side of the statement fits, which is the same for all its entries.
+    pub(crate) fn other_side_fits(&self, statement: &Statement, prepared: &Prepared<'_>) -> bool {
+        match self.by {
+            By::Action => statement.has_resource(prepared),
+            By::Resource => statement.has_action(prepared),
         }
     }
 }

@@ -136,8 +136,8 @@ fn parse_fraction(text: &str) -> Option<i32> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let nine: String = text.chars().chain(std::iter::repeat('0')).take(9).collect();
-    nine.parse().ok()
+    let nine = text.bytes().chain(std::iter::repeat(b'0')).take(9);
+    nine.map(|b| i32::from(b & 0x0f)).try_fold(0_i32, |sum, digit| sum.checked_mul(10)?.checked_add(digit))
 }
 
 fn parse_time(text: &str) -> Option<(Time, Offset)> {

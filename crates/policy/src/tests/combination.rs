@@ -115,7 +115,7 @@ fn boundaries_and_sessions_cut_unless_the_caller_is_named() {
     let named_role = of_resource(Some("Allow"), &json!({ "AWS": "arn:aws:iam::111122223333:role/path/Run" }));
     let named_session = of_resource(Some("Allow"), &json!({ "AWS": "arn:aws:sts::111122223333:assumed-role/Run/one" }));
     let everyone = of_resource(Some("Allow"), &json!("*"));
-    let table: [(&Principal, Option<&Policy>, Option<DeniedBy>, Option<DeniedBy>); 5] = [
+    let table = [
         (&ann, None, Some(NoBoundaryAllow), Some(NoSessionAllow)),
         (&ann, Some(&named_user), None, None),
         (&run, Some(&named_role), Some(NoBoundaryAllow), Some(NoSessionAllow)),
@@ -137,7 +137,6 @@ fn boundaries_and_sessions_cut_unless_the_caller_is_named() {
         ..Setting::default()
     };
     assert_eq!(outcome(setting, &ann), Some(NoBoundaryAllow));
-    // A session without policies of its own is not a session with an empty list of them.
     let deny = own(Some("Deny"));
     let setting = Setting { identity: Some(&allow), ..Setting::default() };
     let by = |kind| Some(DeniedBy::ExplicitDeny(kind));
@@ -240,4 +239,54 @@ fn the_statement_that_denied_is_named() {
     let request = Request { action: ACTION, resource: RESOURCE, principal: &principal, context: &context };
     let statement = policy.evaluate(&request).statement.expect("a statement");
     assert_eq!((statement.index, statement.sid.as_deref()), (2, Some("never")));
+}
+
+/// Every combination against the rules put as one formula.
+#[test]
+fn all_combinations_follow_the_rules() {
+    let effects = [None, Some("Allow"), Some("Deny")];
+    let own_policies = effects.map(own);
+    let principals = [
+        json!({ "AWS": "111122223333" }),
+        json!("*"),
+        json!({ "AWS": "arn:aws:iam::111122223333:role/path/Run" }),
+        json!({ "AWS": "arn:aws:sts::111122223333:assumed-role/Run/one" }),
+        json!({ "AWS": ["111122223333", "arn:aws:sts::111122223333:assumed-role/Run/one"] }),
+    ];
+    let of_resources: Vec<(Option<&str>, usize, Policy)> = effects
+        .iter()
+        .flat_map(|effect| principals.iter().enumerate().map(|(at, named)| (*effect, at, of_resource(*effect, named))))
+        .collect();
+    let run = session("Run", "one");
+    let kinds = |at: usize| at.checked_sub(1).map(|at| (effects[at], &own_policies[at]));
+    for code in 0..(3 * 4 * 4 * 2) {
+        let identity = (effects[code % 3], &own_policies[code % 3]);
+        let (boundary, session) = (kinds(code / 3 % 4), kinds(code / 12 % 4));
+        let other_account = code / 48 == 1;
+        for resource in std::iter::once(None).chain(of_resources.iter().map(Some)) {
+            let setting = Setting {
+                identity: Some(identity.1),
+                boundary: boundary.map(|(_, policy)| policy),
+                session: session.map(|(_, policy)| policy),
+                resource: resource.map(|(_, _, policy)| policy),
+                other_account,
+                is_root: false,
+            };
+            let all = [Some(identity.0), boundary.map(|b| b.0), session.map(|s| s.0), resource.map(|r| r.0)];
+            let denied = all.contains(&Some(Some("Deny")));
+            let uncut = |kind: Option<(Option<&str>, &Policy)>| kind.is_none_or(|(effect, _)| effect == Some("Allow"));
+            let limits = uncut(boundary) && uncut(session);
+            let own_side = identity.0 == Some("Allow") && limits;
+            let theirs = resource.filter(|(effect, ..)| *effect == Some("Allow")).map(|(_, named, _)| *named);
+            let granted = match (other_account, theirs) {
+                (true, theirs) => own_side && theirs.is_some(),
+                (false, None | Some(0)) => own_side,
+                (false, Some(1 | 2)) => limits,
+                (false, Some(_)) => true,
+            };
+            let outcome = outcome(setting, &run);
+            assert_eq!(outcome.is_none(), granted && !denied, "{code} {theirs:?}: {outcome:?}");
+            assert_eq!(matches!(outcome, Some(DeniedBy::ExplicitDeny(_))), denied, "{code} {theirs:?}");
+        }
+    }
 }

@@ -144,6 +144,19 @@ proptest! {
     }
 
     #[test]
+    fn decimals_order_as_numbers(
+        a in "[-+]?(0{0,2}[0-9]{1,4}([.][0-9]{0,4})?|[.][0-9]{1,5})(e[-+]?[0-9])?",
+        b in "[-+]?(0{0,2}[0-9]{1,4}([.][0-9]{0,4})?|[.][0-9]{1,5})(E[-+]?[0-9])?",
+    ) {
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let decimal = |text| crate::values::Decimal::parse(text).expect("a number");
+        let shifted = format!("{a}0");
+        for other in [b.as_str(), a.as_str(), shifted.as_str()] {
+            prop_assert_eq!(Some(decimal(&a).order(&decimal(other))), number(&a).partial_cmp(&number(other)));
+        }
+    }
+
+    #[test]
     fn numbers_and_dates_read_only_their_forms(text in "[0-9TZ:+.eE-]{0,26}") {
         let _ = crate::values::Moment::parse(&text);
         let ours = crate::values::Decimal::parse(&text).is_some();
@@ -169,6 +182,16 @@ fn patterns_made_to_back_up_stay_linear() {
         // At most eight words of state for each character, once.
         assert!(steps <= 8 * value.len() + 2 * pattern.len(), "{steps} steps for {pattern}");
     }
+}
+
+#[test]
+fn a_segment_longer_than_the_stack_is_found() {
+    let segment = format!("{}?{}", "a".repeat(700), "b".repeat(10));
+    let pattern = Pattern::wildcards(&format!("*{segment}*"));
+    let value = format!("{}{}c{}", "b".repeat(30), "a".repeat(750), "b".repeat(10));
+    assert!(pattern.matches(&value));
+    assert!(!pattern.matches(&value.replace('c', "cc")));
+    assert!(!pattern.matches("a"));
 }
 
 /// How many entries a request makes the index hand out.
