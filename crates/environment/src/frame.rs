@@ -229,21 +229,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_never_panics_and_never_asks_for_more_than_the_limit(bytes in proptest::collection::vec(any::<u8>(), 0..64), asked in 0u64..4) {
+        fn garbage_never_panics_and_never_asks_for_more_than_the_limit(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            asked in 0u64..4,
+        ) {
             if let Ok(Some(found)) = decode(&bytes, asked) {
                 prop_assert!(found.consumed <= bytes.len());
             }
         }
 
         #[test]
-        fn every_prefix_of_a_frame_waits_for_the_rest(body in proptest::collection::vec(any::<u8>(), 0..200), more in proptest::collection::vec(any::<u8>(), 0..20), sequence: u64) {
+        fn every_prefix_of_a_frame_waits_for_the_rest(
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            more in proptest::collection::vec(any::<u8>(), 0..20),
+            sequence: u64,
+        ) {
             let whole = raw(18, sequence, &body);
             for end in 0..whole.len() {
                 prop_assert_eq!(decode(&whole[..end], sequence), Ok(None));
             }
             let mut buffer = whole.clone();
             buffer.extend_from_slice(&more);
-            prop_assert_eq!(decode(&buffer, sequence), Ok(Some(Found { answer: Answer::Result(&body), consumed: whole.len() })));
+            let found = Found { answer: Answer::Result(&body), consumed: whole.len() };
+            prop_assert_eq!(decode(&buffer, sequence), Ok(Some(found)));
             prop_assert_eq!(expected(&buffer), Some(whole.len()));
         }
     }

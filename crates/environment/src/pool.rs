@@ -74,10 +74,23 @@ pub(crate) enum Failure {
     Unavailable(String),
 }
 
+/// A failure with the last of what was logged before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) log: Vec<u8>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Failed {
+        Failed { failure, log: Vec::new() }
+    }
+}
+
 /// What a waiting request gets.
 pub(crate) enum Grant {
     Environment(Box<Environment>),
-    Failure(Failure),
+    Failed(Failed),
     Refused(Refused),
 }
 
@@ -100,7 +113,7 @@ struct State {
     /// Every process there is, for killing.
     processes: HashMap<EnvironmentId, Arc<dyn Process>>,
     requests: HashMap<Ticket, (EnvironmentKey, oneshot::Sender<Grant>)>,
-    failures: HashMap<EnvironmentKey, Failure>,
+    failures: HashMap<EnvironmentKey, Failed>,
     ticket: Ticket,
 }
 
@@ -164,7 +177,7 @@ impl Shared {
                 Some(environment) => self.answer(state, ticket, Grant::Environment(environment)),
                 None => {
                     let failure = Failure::Unavailable("the execution environment was lost".into());
-                    self.answer(state, ticket, Grant::Failure(failure));
+                    self.answer(state, ticket, Grant::Failed(failure.into()));
                 }
             },
             Effect::Kill(id) => {
@@ -187,10 +200,10 @@ impl Shared {
                 });
             }
             Effect::Fail(ticket) => {
-                let failure = state.requests.get(&ticket).and_then(|(key, _)| state.failures.get(key)).cloned();
-                let failure =
-                    failure.unwrap_or_else(|| Failure::Unavailable("the function could not be started".into()));
-                self.answer(state, ticket, Grant::Failure(failure));
+                let known = state.requests.get(&ticket).and_then(|(key, _)| state.failures.get(key)).cloned();
+                let failed =
+                    known.unwrap_or_else(|| Failure::Unavailable("the function could not be started".into()).into());
+                self.answer(state, ticket, Grant::Failed(failed));
             }
             Effect::Refuse(ticket, refused) => self.answer(state, ticket, Grant::Refused(refused)),
         }
@@ -325,7 +338,7 @@ impl Shared {
         let begun = Instant::now();
         let limit = Duration::from_millis(INIT_MS_MAX);
         let mut outcome = self.attempt(id, &key.0, limit).await;
-        if matches!(outcome, Err(Failure::TimedOut)) {
+        if matches!(outcome, Err(Failed { failure: Failure::TimedOut, .. })) {
             // AWS repeats a slow init inside the first invocation, under the function's own timeout.
             let process = self.lock().processes.get(&id).cloned();
             if let Some(process) = process {
@@ -345,15 +358,11 @@ impl Shared {
                     state.machine.ready(id, now_ms, lives_ms, effects);
                 });
             }
-            Err(failure) => {
-                tracing::info!(
-                    function = key.0.function,
-                    account = key.0.account,
-                    ?failure,
-                    "a function could not be loaded"
-                );
+            Err(failed) => {
+                let (function, account) = (&key.0.function, &key.0.account);
+                tracing::info!(function, account, failure = ?failed.failure, "a function could not be loaded");
                 self.decide(|state, effects| {
-                    state.failures.insert(key, failure);
+                    state.failures.insert(key, failed);
                     state.machine.init_failed(id, now_ms, effects);
                 });
             }
@@ -366,9 +375,9 @@ impl Shared {
         id: EnvironmentId,
         revision: &Arc<Revision>,
         limit: Duration,
-    ) -> Result<Box<Environment>, Failure> {
+    ) -> Result<Box<Environment>, Failed> {
         if self.is_closed() {
-            return Err(Failure::Unavailable("the server is shutting down".into()));
+            return Err(Failure::Unavailable("the server is shutting down".into()).into());
         }
         let log = Log::new(&revision.function, &revision.version, &uuid::Uuid::new_v4().simple().to_string());
         let prepared = {
@@ -390,7 +399,7 @@ impl Shared {
         environment.look_at_memory();
         let failure = match ending {
             Ending::Ready => {
-                self.hand_over_log(&mut environment, true);
+                self.hand_over_log(&mut environment);
                 return Ok(Box::new(environment));
             }
             Ending::InitError(document) => Failure::Reported(document),
@@ -404,8 +413,8 @@ impl Shared {
             Ending::Hello | Ending::Result(_) | Ending::Failed { .. } => Failure::Exited(Exit::Unknown),
         };
         environment.log.line(format!("INIT_REPORT Phase: init\tStatus: {}\t", failure.status()));
-        self.hand_over_log(&mut environment, true);
-        Err(failure)
+        self.hand_over_log(&mut environment);
+        Err(Failed { failure, log: environment.log.tail() })
     }
 
     /// What may block: unpacking, credentials, starting the process.
@@ -464,7 +473,8 @@ impl Shared {
             return Ok(tree);
         }
         let found = package::unpack(&revision.code_zip, &root).map_err(|error| {
-            tracing::error!(function = revision.function, detail = error.detail(), "a package could not be unpacked");
+            let detail = error.detail();
+            tracing::error!(function = revision.function, detail, "a package could not be unpacked");
             Failure::Unavailable("the function's code could not be unpacked".into())
         })?;
         if found != tree {
@@ -474,9 +484,9 @@ impl Shared {
         Ok(tree)
     }
 
-    /// Passes gathered log lines on, when there are enough of them or `all` are wanted.
-    pub(crate) fn hand_over_log(&self, environment: &mut Environment, all: bool) {
-        if let Some(batch) = environment.log.take(all) {
+    /// Passes gathered log lines on.
+    fn hand_over_log(&self, environment: &mut Environment) {
+        if let Some(batch) = environment.log.take(true) {
             self.logs.write(&environment.log.group, &environment.log.stream, batch.lines);
         }
     }

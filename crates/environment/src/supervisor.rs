@@ -18,7 +18,7 @@ use crate::{
     launch::{Exit, Launch, Plain},
     log::Report,
     options::{Credentials, LogSink, Options},
-    pool::{Failure, Grant, INIT_MS_MAX, Shared},
+    pool::{Failed, Failure, Grant, INIT_MS_MAX, Shared},
     process::{Ending, Environment},
     runtimes::Installed,
     state::Refused,
@@ -146,8 +146,8 @@ async fn run(shared: &Arc<Shared>, revision: Arc<Revision>, invocation: Invocati
     let patience_ms = PATIENCE_MS.max(INIT_MS_MAX + u64::from(revision.timeout_s) * 1_000) + 1_000;
     let environment = match shared.acquire(&revision, Duration::from_millis(patience_ms)).await {
         Grant::Environment(environment) => environment,
-        Grant::Failure(failure) => {
-            let _ = answer.send(failed(&failure, &revision, &invocation));
+        Grant::Failed(failed) => {
+            let _ = answer.send(unstarted(failed, &revision, &invocation));
             return;
         }
         Grant::Refused(Refused::Account | Refused::Waiters) => {
@@ -259,7 +259,8 @@ fn conclude(
         Ending::OutOfMemory => crashed("Runtime.OutOfMemory", id, Exit::Signal(9)),
         Ending::Exited(exit) => crashed("Runtime.ExitError", id, exit),
         Ending::Broken(problem) => {
-            tracing::warn!(function = revision.function, account = revision.account, %problem, "a runtime broke the protocol");
+            let (function, account) = (&revision.function, &revision.account);
+            tracing::warn!(function, account, %problem, "a runtime broke the protocol");
             crashed("Runtime.ExitError", id, Exit::Signal(9))
         }
         Ending::Hello | Ending::Ready | Ending::InitError(_) => crashed("Runtime.ExitError", id, Exit::Unknown),
@@ -274,16 +275,16 @@ fn crashed(kind: &'static str, id: &str, exit: Exit) -> (Bytes, Option<FunctionE
 }
 
 /// The outcome of an invocation whose environment could not be had.
-fn failed(failure: &Failure, revision: &Revision, invocation: &Invocation) -> Result<Outcome, RunError> {
+fn unstarted(failed: Failed, revision: &Revision, invocation: &Invocation) -> Result<Outcome, RunError> {
     let id = &invocation.request_id;
-    let payload = match failure {
-        Failure::Unavailable(text) => return Err(RunError::Unavailable(text.clone())),
-        Failure::Reported(document) => document.clone(),
-        Failure::Exited(exit) => document("Runtime.ExitError", id, &exit_text(*exit)),
+    let payload = match failed.failure {
+        Failure::Unavailable(text) => return Err(RunError::Unavailable(text)),
+        Failure::Reported(document) => document,
+        Failure::Exited(exit) => document("Runtime.ExitError", id, &exit_text(exit)),
         Failure::OutOfMemory => document("Runtime.OutOfMemory", id, &exit_text(Exit::Signal(9))),
         Failure::TimedOut => document("Sandbox.Timedout", id, &timed_out(revision)),
     };
-    let log_tail = invocation.log_tail.then(Vec::new);
+    let log_tail = invocation.log_tail.then_some(failed.log);
     Ok(Outcome {
         payload,
         function_error: Some(FunctionError::Unhandled),

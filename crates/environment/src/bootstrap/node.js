@@ -112,7 +112,9 @@ function say(level, message) {
 }
 
 function patchConsole() {
-  const levels = { trace: 'TRACE', debug: 'DEBUG', log: 'INFO', info: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL' };
+  const levels = {
+    trace: 'TRACE', debug: 'DEBUG', log: 'INFO', info: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL',
+  };
   for (const [method, level] of Object.entries(levels)) {
     console[method] = (...values) => say(level, format(...values));
   }

@@ -205,7 +205,8 @@ def load_handler(handler):
         raise Fault("ImportModuleError", "Unable to import module '{}': {}".format(module_name, error)) from None
     except SyntaxError as error:
         trace = ['  File "%s" Line %s\n    %s' % (error.filename, error.lineno, error.text)]
-        raise Fault("UserCodeSyntaxError", "Syntax error in module '{}': {}".format(module_name, error), trace) from None
+        message = "Syntax error in module '{}': {}".format(module_name, error)
+        raise Fault("UserCodeSyntaxError", message, trace) from None
     try:
         return getattr(module, name)
     except AttributeError:

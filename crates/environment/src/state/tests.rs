@@ -177,7 +177,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_invariants_hold_and_everybody_gets_one_outcome(steps in proptest::collection::vec(step(), 0..200)) {
+    fn whatever_happens_the_invariants_hold_and_everybody_gets_one_outcome(
+        steps in proptest::collection::vec(step(), 0..200),
+    ) {
         let mut machine = Machine::new(LIMITS);
         let mut world = World::default();
         for step in steps {

@@ -1,5 +1,7 @@
 //! The contract of Node functions, line by line, against a real interpreter.
 
+use std::sync::Arc;
+
 use crate::world::{REQUEST_ID, World};
 
 /// The TOKEN authorizer AWS publishes, in its first (callback) form.
@@ -247,6 +249,9 @@ async fn what_cannot_be_loaded_says_why() {
         assert!(error["errorMessage"].as_str().unwrap().starts_with(message), "{error}");
         assert!(error["trace"].is_array());
     }
+    let talks = world.node("console.log('before'); throw new Error('at load')");
+    let tail = world.tail(&talks, "{}").await;
+    assert!(tail.starts_with("INIT_START") && tail.contains("INFO\tbefore\n") && tail.contains("at load"), "{tail}");
     let exits = world.node("process.exit(3)");
     assert_eq!(
         world.error_text(&exits, "{}").await,
@@ -390,5 +395,3 @@ async fn the_log_has_the_lines_of_aws() {
     assert!(lines[0].starts_with("INIT_START Runtime Version: nodejs20.x"));
     assert_eq!(lines.iter().filter(|line| line.starts_with("REPORT")).count(), 2);
 }
-
-use std::sync::Arc;
