@@ -40,7 +40,7 @@ impl Kind {
         matches!(self, Kind::Resource | Kind::Trust)
     }
 
-    /// [U] IAM refuses the old version in managed policies; whether it does so for inline ones is not documented.
+    /// \[U\] IAM refuses the old version in managed policies; whether it does so for inline ones is not documented.
     pub(crate) fn needs_2012(self) -> bool {
         matches!(self, Kind::Identity | Kind::Boundary)
     }
@@ -182,7 +182,7 @@ impl Policy {
         Ok(self)
     }
 
-    /// As [`Policy::evaluate`], with what [`crate::decide`] needs to know of a resource's policy.
+    /// As [`Policy::evaluate`], with what [`crate::decide()`] needs to know of a resource's policy.
     pub(crate) fn assess(&self, request: &Request<'_>) -> Assessment {
         let found = self.find(request, true);
         Assessment { deny: found.deny.and_then(|at| self.reference(at)), allow: found.reach }

@@ -1,7 +1,7 @@
 //! The IAM policy language: ARNs, documents, conditions, evaluation.
 //!
 //! A document is parsed once ([`Policy::parse`]) into a compiled, immutable form and asked many times
-//! ([`Policy::evaluate`]). [`decide`] combines the documents that bear on one call. The crate knows no clock, no
+//! ([`Policy::evaluate`]). [`decide()`] combines the documents that bear on one call. The crate knows no clock, no
 //! network and no store: everything a condition may look at stands in [`Context`].
 //!
 //! Sources: IAM User Guide, "IAM JSON policy reference"; API Gateway Developer Guide, "Control access to an API with
