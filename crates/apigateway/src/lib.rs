@@ -7,11 +7,51 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)
 )]
 
+pub mod account;
 pub mod authorizer;
 pub mod deployment;
+mod error;
+pub mod function_uri;
+pub mod identity_source;
 pub mod integration;
+pub mod integration_response;
+pub mod limits;
+pub mod mapping;
 pub mod method;
+pub mod method_response;
+mod page;
 pub mod resource;
 pub mod rest_api;
+mod role;
+pub mod selection;
 pub mod snapshot;
 pub mod stage;
+pub mod tag;
+mod tally;
+pub mod template;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use page::Page;
+
+/// The answer of operations that answer nothing.
+#[derive(Debug, serde::Serialize)]
+pub struct Nothing {}
+
+/// Every operation of this crate, by noun.
+pub const OPERATIONS: &[&[service::Entry]] = &[
+    account::OPERATIONS,
+    authorizer::OPERATIONS,
+    deployment::OPERATIONS,
+    integration::OPERATIONS,
+    integration_response::OPERATIONS,
+    method::OPERATIONS,
+    method_response::OPERATIONS,
+    resource::OPERATIONS,
+    rest_api::OPERATIONS,
+    stage::OPERATIONS,
+    tag::OPERATIONS,
+];
