@@ -1,7 +1,9 @@
 //! `AccessKey`: long-term credentials of a user or of an account's root identity.
 
 use serde::{Deserialize, Serialize};
-use service::{Record, Timestamp};
+use service::{Record, Result, Scope, Timestamp, Tx};
+
+use super::user::User;
 
 /// An access key. Stored under [`service::Scope::installation`] by its id, because the id is all a signature names;
 /// encrypted at rest. `Debug` leaves the secret out.
@@ -36,4 +38,15 @@ impl std::fmt::Debug for AccessKey {
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
+}
+
+/// Writes a user's new name into its keys.
+pub(crate) fn rename_owner(tx: &mut Tx<'_>, user: &User) -> Result<()> {
+    for id in &user.access_key_ids {
+        if let Some(mut key) = tx.get::<AccessKey>(&Scope::installation(), "", id)? {
+            key.user_name = Some(user.user_name.clone());
+            tx.put(&Scope::installation(), "", id, &key)?;
+        }
+    }
+    Ok(())
 }

@@ -1,3 +1,35 @@
 //! IAM: users, access keys, roles and policies.
 
+use serde::Serialize;
+use service::Entry;
+
 pub mod access_key;
+pub mod attached_policy;
+pub mod attachment;
+pub mod aws_managed;
+mod document;
+pub mod entity;
+mod error;
+mod need;
+pub mod page;
+pub mod permissions_boundary;
+pub mod policy;
+pub mod principal;
+pub mod role;
+pub mod tag;
+mod trust;
+pub mod usage;
+pub mod user;
+
+/// The answer of an operation that answers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Done {}
+
+/// Every operation of IAM.
+pub const OPERATIONS: &[&[Entry]] = &[
+    user::OPERATIONS,
+    role::OPERATIONS,
+    policy::OPERATIONS,
+    attached_policy::OPERATIONS,
+    permissions_boundary::OPERATIONS,
+];
