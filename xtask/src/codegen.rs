@@ -261,7 +261,7 @@ impl Generator<'_> {
             let translated = self.corrections.pattern(text)?;
             let _ = writeln!(
                 out,
-                "static {id}: Pattern = Pattern {{ text: {text:?}, regex: {:?}, forbid: {:?} }};",
+                "static {id}: Pattern = p({text:?}, {:?}, {:?});",
                 translated.0, translated.1
             );
         }

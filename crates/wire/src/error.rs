@@ -72,8 +72,12 @@ impl ServiceError {
 
     /// A fault of ours: 500, AWS's neutral text, the cause for the log.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self::new("InternalFailure", 500, "The request processing has failed because of an unknown error, exception or failure.")
-            .with_cause(cause)
+        Self::new(
+            "InternalFailure",
+            500,
+            "The request processing has failed because of an unknown error, exception or failure.",
+        )
+        .with_cause(cause)
     }
 
     /// Whether the caller is at fault (status below 500).

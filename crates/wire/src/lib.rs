@@ -8,6 +8,7 @@
 )]
 
 pub mod error;
+mod form;
 pub mod protocol;
 pub mod route;
 pub mod sigv4;

@@ -9,7 +9,7 @@ mod shape;
 pub mod generated;
 
 pub use shape::{Kind, Limits, Location, Member, Pattern, Shape, ShapeRef, Structure, TimestampFormat};
-use shape::{NONE, m};
+use shape::{NONE, m, p};
 
 use serde_json::Value;
 

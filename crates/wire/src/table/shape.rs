@@ -1,5 +1,12 @@
 //! Shapes: what a value may be, and where its members travel.
 
+use std::sync::OnceLock;
+
+use regex::{Regex, RegexBuilder};
+
+/// Most memory one compiled pattern may take; the largest of the models needs about a tenth.
+const PATTERN_BYTES_MAX: usize = 64 << 20;
+
 /// A shape of the tables.
 pub type ShapeRef = &'static Shape;
 
@@ -135,6 +142,8 @@ pub struct Pattern {
     pub regex: &'static str,
     /// What Java's look-around forbids besides: the value must not match this, in the same dialect. Empty for nothing.
     pub forbid: &'static str,
+    /// Both, compiled when first needed; `None` if either cannot be, which a test excludes.
+    compiled: OnceLock<Option<(Regex, Option<Regex>)>>,
 }
 
 /// How an instant is spelled.
@@ -146,6 +155,31 @@ pub enum TimestampFormat {
     Iso8601,
     /// Seconds as a number.
     Epoch,
+}
+
+impl Pattern {
+    /// Whether a value satisfies the pattern. An expression that does not compile admits nothing.
+    #[must_use]
+    pub fn admits(&self, value: &str) -> bool {
+        match self.compiled() {
+            Some((wanted, forbidden)) => {
+                wanted.is_match(value) && !forbidden.as_ref().is_some_and(|forbidden| forbidden.is_match(value))
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn compiled(&self) -> Option<&(Regex, Option<Regex>)> {
+        let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        let both = || {
+            let wanted = compile(self.regex).ok()?;
+            if self.forbid.is_empty() {
+                return Some((wanted, None));
+            }
+            Some((wanted, Some(compile(self.forbid).ok()?)))
+        };
+        self.compiled.get_or_init(both).as_ref()
+    }
 }
 
 impl Shape {
@@ -193,3 +227,8 @@ pub(super) const fn m(
 
 /// No limits, for the generated tables.
 pub(super) const NONE: Limits = Limits { min: None, max: None };
+
+/// A pattern, for the generated tables.
+pub(super) const fn p(text: &'static str, regex: &'static str, forbid: &'static str) -> Pattern {
+    Pattern { text, regex, forbid, compiled: OnceLock::new() }
+}
