@@ -165,7 +165,7 @@ fn routing(given: RoutingConfig) -> Option<RoutingConfig> {
 }
 
 fn need(function_name: &str, default: Need, cx: &Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-    let address = Address::resolve(function_name, None, cx)?;
+    let address = Address::resolve_unqualified(function_name, cx)?;
     Ok(vec![address.need(default, Sharing::Shared, tx)?])
 }
 

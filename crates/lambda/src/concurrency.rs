@@ -66,7 +66,7 @@ impl Operation for PutFunctionConcurrency {
     type Output = ConcurrencyOutput;
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(vec![Address::resolve(&input.function_name, None, cx)?.need(default, Sharing::Shared, tx)?])
+        Ok(vec![Address::resolve_unqualified(&input.function_name, cx)?.need(default, Sharing::Shared, tx)?])
     }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
@@ -97,7 +97,7 @@ impl Operation for GetFunctionConcurrency {
     type Output = ConcurrencyOutput;
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(vec![Address::resolve(&input.function_name, None, cx)?.need(default, Sharing::Shared, tx)?])
+        Ok(vec![Address::resolve_unqualified(&input.function_name, cx)?.need(default, Sharing::Shared, tx)?])
     }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
@@ -115,7 +115,7 @@ impl Operation for DeleteFunctionConcurrency {
     type Output = Map<String, Value>;
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(vec![Address::resolve(&input.function_name, None, cx)?.need(default, Sharing::Shared, tx)?])
+        Ok(vec![Address::resolve_unqualified(&input.function_name, cx)?.need(default, Sharing::Shared, tx)?])
     }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
@@ -176,7 +176,7 @@ impl Operation for GetFunctionCodeSigningConfig {
     type Output = Value;
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(vec![Address::resolve(&input.function_name, None, cx)?.need(default, Sharing::Owner, tx)?])
+        Ok(vec![Address::resolve_unqualified(&input.function_name, cx)?.need(default, Sharing::Owner, tx)?])
     }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {

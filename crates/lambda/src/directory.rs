@@ -181,7 +181,8 @@ impl std::fmt::Display for Refusal {
 /// role of another account it is the resource's half of the decision.
 ///
 /// `source_arn` is what the caller presents as `aws:SourceArn`: the authorizer's ARN for an authorizer call, the
-/// method's for an integration. A condition on a key that is not presented does not match.
+/// method's for an integration; a role presents none. A condition on a key that is not presented does not match, nor
+/// does one on `aws:PrincipalOrgID`, as there are no organisations.
 ///
 /// Sources: Lambda Developer Guide, "Using resource-based policies for Lambda"; IAM User Guide, "Cross-account policy
 /// evaluation logic".

@@ -67,6 +67,8 @@ pub struct Function {
 
 impl Record for Function {
     const NOUN: &'static str = "lambda/Function";
+    // It holds the customer's environment variables, which AWS encrypts at rest too.
+    const SECRET: bool = true;
 }
 
 impl Function {

@@ -136,7 +136,9 @@ impl World {
     pub(crate) fn try_as(&mut self, caller: &Caller, name: &str, params: Value) -> Result<Value> {
         let entry = entry(name);
         self.needs_as(caller, name, &params)?;
-        self.with(caller, |cx, tx| entry.apply(&params, cx, tx))
+        let output = self.with(caller, |cx, tx| entry.apply(&params, cx, tx))?;
+        assert_eq!(encoded(name, &output), output, "{name}: what is answered is what AWS's model has room for");
+        Ok(output)
     }
 
     /// A call of the owner.
@@ -205,14 +207,18 @@ pub(crate) fn with(mut base: Value, members: Value) -> Value {
     base
 }
 
-/// The body of an error as restJson1 spells it.
+/// The answer as it goes over the wire; an empty one is `{}`.
+fn encoded(name: &str, output: &Value) -> Value {
+    let service = wire::table::service("lambda").expect("lambda has a table");
+    let encoded = wire::protocol::encode(service.operation(name).expect("an operation"), output, "request");
+    if encoded.body.is_empty() { json!({}) } else { serde_json::from_slice(&encoded.body).expect("JSON") }
+}
+
+/// The body of an error as it goes over the wire.
 pub(crate) fn body(error: &ServiceError) -> String {
-    let mut members = serde_json::Map::new();
-    members.extend(error.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    let member = match error.message_member {
-        service::MessageMember::Upper => "Message",
-        service::MessageMember::Lower => "message",
-    };
-    members.insert(member.to_owned(), json!(error.message));
-    Value::Object(members).to_string()
+    let service = wire::table::service("lambda").expect("lambda has a table");
+    let encoded = wire::protocol::encode_error(service, error, "request");
+    let kind = encoded.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amzn-ErrorType"));
+    assert_eq!(kind.map(|(_, value)| value.as_str()), Some(error.code.as_ref()));
+    String::from_utf8(encoded.body).expect("JSON is UTF-8")
 }

@@ -120,3 +120,21 @@ fn code_names_every_source_awss_model_has() {
     };
     assert_eq!(names, read);
 }
+
+/// What an earlier release stored reads, and writes the same.
+#[test]
+fn stored_forms_are_kept() {
+    fn kept<R: service::Record>(stored: &serde_json::Value) -> &'static str {
+        let record = R::deserialize(&stored[R::NOUN]).unwrap_or_else(|error| panic!("{}: {error}", R::NOUN));
+        assert_eq!(serde_json::to_string(&record).expect("JSON"), stored[R::NOUN].to_string());
+        R::NOUN
+    }
+    let stored = serde_json::from_str(include_str!("../testdata/records/records.json")).expect("JSON");
+    let kept = [
+        kept::<crate::function::Function>(&stored),
+        kept::<crate::version::Version>(&stored),
+        kept::<crate::alias::Alias>(&stored),
+        kept::<crate::permission::ResourcePolicy>(&stored),
+    ];
+    assert_eq!(stored.as_object().map(serde_json::Map::len), Some(kept.len()));
+}

@@ -171,7 +171,8 @@ impl Address {
     }
 
     /// As [`Address::resolve`], for the operations that act on the function itself: `$LATEST` is as good as no
-    /// qualifier, any other is refused.
+    /// qualifier, any other is refused. Their permission is about the unqualified ARN however the caller spells it, so
+    /// that a policy denying it cannot be walked around with `:$LATEST`.
     ///
     /// # Errors
     /// As there, and `InvalidParameterValueException` for a version or an alias.

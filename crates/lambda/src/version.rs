@@ -30,6 +30,8 @@ pub struct Version {
 
 impl Record for Version {
     const NOUN: &'static str = "lambda/Version";
+    // It holds the customer's environment variables, which AWS encrypts at rest too.
+    const SECRET: bool = true;
 }
 
 /// Width of a version's id, so that ids sort as numbers do.
@@ -119,7 +121,7 @@ impl Operation for PublishVersion {
     const REFUSED: &'static [&'static str] = &["PublishTo"];
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        let address = Address::resolve(&input.function_name, None, cx)?;
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
         Ok(vec![address.need(default, Sharing::Shared, tx)?])
     }
 
@@ -174,7 +176,7 @@ impl Operation for ListVersionsByFunction {
     type Output = ListVersionsByFunctionOutput;
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        let address = Address::resolve(&input.function_name, None, cx)?;
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
         Ok(vec![address.need(default, Sharing::Shared, tx)?])
     }
 

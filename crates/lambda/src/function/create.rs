@@ -73,7 +73,7 @@ impl Operation for CreateFunction {
     const UPLOAD: Option<Upload> = Some(Upload { path: &["Code", "ZipFile"] });
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        let address = Address::resolve(&input.function_name, None, cx)?;
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
         let tags = input.tags.clone().unwrap_or_default();
         let mut need = address.need(default, Sharing::Owner, tx)?;
         need.context.extend(tags::request_context(&tags));

@@ -47,7 +47,7 @@ impl Operation for UpdateFunctionCode {
     const UPLOAD: Option<Upload> = Some(Upload { path: &["ZipFile"] });
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        let address = Address::resolve(&input.function_name, None, cx)?;
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
         Ok(vec![address.need(default, Sharing::Shared, tx)?])
     }
 
@@ -137,7 +137,7 @@ impl Operation for UpdateFunctionConfiguration {
         &["CapacityProviderConfig", "DurableConfig", "RuntimeConfig", "AcceleratorConfig"];
 
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        let address = Address::resolve(&input.function_name, None, cx)?;
+        let address = Address::resolve_unqualified(&input.function_name, cx)?;
         let mut needs = vec![address.need(default, Sharing::Owner, tx)?];
         needs.extend(input.role.as_deref().map(|role| pass_role(role, address.account.as_str())));
         Ok(needs)

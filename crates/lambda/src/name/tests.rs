@@ -4,10 +4,6 @@ use serde_json::json;
 use super::*;
 use crate::harness::{OTHER, World, root};
 
-fn parse(text: &str) -> Option<(Option<String>, Option<String>, String, Option<String>)> {
-    FunctionName::parse(text).map(|name| (name.region, name.account, name.function, name.qualifier))
-}
-
 #[test]
 fn every_form_is_taken_apart() {
     let owned = |text: &str| Some(text.to_owned());
@@ -25,9 +21,14 @@ fn every_form_is_taken_apart() {
         ("arn:aws:lambda:us-east-1:444455556666:function:f", Some("us-east-1"), Some("444455556666"), "f", None),
         ("arn:aws:lambda:us-east-1:444455556666:function:f:9", Some("us-east-1"), Some("444455556666"), "f", Some("9")),
     ] {
-        let expected =
-            (region.and_then(owned), account.and_then(owned), function.to_owned(), qualifier.and_then(owned));
-        assert_eq!(parse(text), Some(expected), "{text}");
+        let expected = FunctionName {
+            partition: text.starts_with("arn:").then(|| "aws".to_owned()),
+            region: region.and_then(owned),
+            account: account.and_then(owned),
+            function: function.to_owned(),
+            qualifier: qualifier.and_then(owned),
+        };
+        assert_eq!(FunctionName::parse(text), Some(expected), "{text}");
     }
     for bad in [
         "",
@@ -42,9 +43,9 @@ fn every_form_is_taken_apart() {
         "ü",
         "f:$OTHER",
     ] {
-        assert_eq!(parse(bad), None, "{bad}");
+        assert_eq!(FunctionName::parse(bad), None, "{bad}");
     }
-    assert_eq!(parse(&"f".repeat(257)), None);
+    assert_eq!(FunctionName::parse(&"f".repeat(257)), None);
 }
 
 #[test]
@@ -74,6 +75,32 @@ fn a_name_belongs_to_the_caller_and_an_arn_to_its_account() {
     let needs = world.needs_as(&root(OTHER), "GetFunction", &partial).expect("needs");
     assert_eq!(needs[0].resource, "arn:aws:lambda:us-east-1:444455556666:function:f:live");
     assert_eq!(needs[0].account, "444455556666");
+}
+
+/// A policy about `function:f` must hold for every spelling of an operation on `f` itself.
+#[test]
+fn spelling_latest_does_not_change_what_is_asked_for() {
+    let mut world = World::with_function();
+    let arn = "arn:aws:lambda:us-east-1:444455556666:function:f";
+    for name in [
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+        "PublishVersion",
+        "ListVersionsByFunction",
+        "ListAliases",
+        "PutFunctionConcurrency",
+        "GetFunctionConcurrency",
+        "DeleteFunctionConcurrency",
+        "GetFunctionCodeSigningConfig",
+    ] {
+        for spelling in ["f", "f:$LATEST", "function:f:$LATEST", &format!("{arn}:$LATEST")] {
+            let input = json!({ "FunctionName": spelling, "ReservedConcurrentExecutions": 1 });
+            let needs = world.needs_as(&root("444455556666"), name, &input).expect("needs");
+            assert_eq!(needs[0].resource, arn, "{name} {spelling}");
+        }
+        let input = json!({ "FunctionName": "f:1", "ReservedConcurrentExecutions": 1 });
+        assert_eq!(world.needs_as(&root(OTHER), name, &input).expect_err("a version").status, 400, "{name}");
+    }
 }
 
 proptest! {
