@@ -259,11 +259,7 @@ impl Generator<'_> {
         }
         for (text, id) in &patterns {
             let translated = self.corrections.pattern(text)?;
-            let _ = writeln!(
-                out,
-                "static {id}: Pattern = p({text:?}, {:?}, {:?});",
-                translated.0, translated.1
-            );
+            let _ = writeln!(out, "static {id}: Pattern = p({text:?}, {:?}, {:?});", translated.0, translated.1);
         }
         Ok(())
     }

@@ -116,8 +116,8 @@ fn signed_for(scope: &str, head: &Head<'_>) -> Routed {
 
 /// Whether `prefix` is the service's target prefix. SDK generations differ in what precedes its last part.
 fn same_target(service: &Service, prefix: &str) -> bool {
-    let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
-    service.protocol == Protocol::AwsJson && last(service.target_prefix) == last(prefix)
+    let last = |text: &'static str| text.rsplit('.').next();
+    service.protocol == Protocol::AwsJson && last(service.target_prefix) == prefix.rsplit('.').next()
 }
 
 fn is_form(head: &Head<'_>) -> bool {
@@ -215,7 +215,10 @@ fn segments(raw_path: &str, keep_last: bool) -> Vec<&str> {
 
 fn best_match(service: &'static Service, head: &Head<'_>) -> Option<&'static Operation> {
     let path = segments(head.raw_path, service.protocol == Protocol::RestXml);
-    let fitting = service.operations.iter().filter_map(|operation| Some((fit(operation, head, &path)?, operation)));
+    // Backwards, since the last of equals is taken: what only a host tells apart (ListDirectoryBuckets from ListBuckets)
+    // goes to the first by name.
+    let fitting =
+        service.operations.iter().rev().filter_map(|operation| Some((fit(operation, head, &path)?, operation)));
     fitting.max_by_key(|(rank, _)| *rank).map(|(_, operation)| operation)
 }
 

@@ -146,7 +146,7 @@ fn is_base64(text: &str) -> bool {
     let bytes = text.as_bytes();
     let data = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    bytes.len() % 4 == 0 && bytes.len() - data <= 2 && bytes.iter().take(data).all(alphabet)
+    bytes.len().is_multiple_of(4) && bytes.len() - data <= 2 && bytes.iter().take(data).all(alphabet)
 }
 
 /// Bytes that padded base64 stands for.
