@@ -3,7 +3,7 @@
 use std::{net::IpAddr, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, combinators::BoxBody};
 
 use crate::{
     Options,
@@ -46,7 +46,7 @@ pub enum Body {
     /// Already here.
     Full(Bytes),
     /// Still to be read.
-    Stream(UnsyncBoxBody<Bytes, BodyError>),
+    Stream(BoxBody<Bytes, BodyError>),
 }
 
 /// Header fields in order of arrival, names as the client spelled them.
@@ -238,7 +238,7 @@ pub(crate) async fn read(body: Body, options: &Options) -> Result<Bytes, Rejecti
     }
 }
 
-async fn collect(stream: UnsyncBoxBody<Bytes, BodyError>, options: &Options) -> Result<Bytes, Rejection> {
+async fn collect(stream: BoxBody<Bytes, BodyError>, options: &Options) -> Result<Bytes, Rejection> {
     let mut stream = pin!(stream);
     let mut whole = BytesMut::new();
     while let Some(frame) = stream.frame().await {

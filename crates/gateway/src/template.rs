@@ -36,9 +36,12 @@ impl Template {
             let (before, from) = rest.split_at(at);
             literal.push_str(before);
             let after = &from[1..];
+            // An escape: what it means depends on what is defined, which only a template engine knows.
+            if before.ends_with('\\') {
+                return Err(format!("the escape before `{}` is not supported", excerpt(from)));
+            }
             if from.starts_with('#') {
-                if after.starts_with(|c: char| c.is_ascii_alphabetic() || "#*@[{".contains(c)) || before.ends_with('\\')
-                {
+                if after.starts_with(|c: char| c.is_ascii_alphabetic() || "#*@[{".contains(c)) {
                     return Err(format!("the directive at `{}` is not supported", excerpt(from)));
                 }
                 literal.push('#');
@@ -46,9 +49,7 @@ impl Template {
                 continue;
             }
             match reference(after) {
-                None if after.starts_with(|c: char| c.is_ascii_alphabetic() || "_!{".contains(c))
-                    || before.ends_with('\\') =>
-                {
+                None if after.starts_with(|c: char| c.is_ascii_alphabetic() || "_!{".contains(c)) => {
                     return Err(format!("the reference at `{}` is not supported", excerpt(from)));
                 }
                 None => {

@@ -1,5 +1,10 @@
 //! Tests of the whole data plane, and what they share.
 
+mod cases;
+mod flow;
+mod harness;
+mod hostile;
+
 use crate::Random;
 
 /// All ids are zeros.
