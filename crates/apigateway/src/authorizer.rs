@@ -10,7 +10,7 @@ use crate::function_uri::FunctionUri;
 use crate::identity_source::{IdentitySource, Invalid};
 use crate::limits::{AUTHORIZERS_MAX, LONG_TEXT_CHARS_MAX, check_chars, check_text};
 use crate::page::{self, Page};
-use crate::{Nothing, method, resource, rest_api, role, selection};
+use crate::{Nothing, method, pattern, resource, rest_api, role};
 
 /// An authorizer; parent of the key is the API's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +91,13 @@ fn check_identity(authorizer: &Authorizer) -> Result<()> {
     if authorizer.kind == "TOKEN" {
         let [IdentitySource::Header(_)] = sources.as_slice() else {
             return Err(bad_request(
-                "Invalid identity source specified: a TOKEN authorizer needs exactly one method.request.header expression",
+                "Invalid identity source specified: a TOKEN authorizer needs exactly one method.request.header \
+                 expression",
             ));
         };
         // AWS reads the expression for TOKEN only; elsewhere it may be anything.
         if let Some(expression) = authorizer.identity_validation_expression.as_deref() {
-            selection::check("identityValidationExpression", expression)?;
+            pattern::check("identityValidationExpression", expression)?;
         }
     } else if sources.is_empty() && authorizer.ttl_s() > 0 {
         return Err(bad_request(

@@ -42,8 +42,8 @@ pub(crate) fn not_in_enum(value: &str, member: &str, values: &str) -> ServiceErr
         "ValidationException",
         400,
         format!(
-            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must satisfy \
-             enum value set: [{values}]"
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must \
+             satisfy enum value set: [{values}]"
         ),
     )
 }

@@ -71,6 +71,8 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::FunctionUri;
 
     const HEAD: &str = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/";
@@ -110,6 +112,18 @@ mod tests {
             format!("arn:aws:apigateway:us-east-1:lambda:action/2015-03-31/functions/{arn}/invocations"),
         ] {
             assert_eq!(FunctionUri::parse(&uri), None, "{uri}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_whole_functions_are_named(function in "(arn:aws:lambda:us-east-1:[0-9]{11,13}:function:)?[a-z:${}.\
+         ]{0,12}") {
+            if let Some(parsed) = FunctionUri::parse(&format!("{HEAD}{function}/invocations")) {
+                prop_assert_eq!(&parsed.function, &function);
+                let account = function.split(':').nth(4).unwrap_or_default();
+                prop_assert!(account.len() == 12 && account.bytes().all(|c| c.is_ascii_digit()));
+            }
         }
     }
 }

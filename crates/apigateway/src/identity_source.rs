@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn sources_parse_in_order_with_blanks_around_them() {
-        let text = "method.request.header.Auth , method.request.querystring.Name,stageVariables.S,\tcontext.identity.sourceIp,\
+        let text = "method.request.header.Auth , method.request.querystring.Name,stageVariables.S,\tcontext.identity.\
+         sourceIp,\
                     method.request.multivalueheader.H,method.request.multivaluequerystring.Q";
         assert_eq!(
             IdentitySource::parse(text),

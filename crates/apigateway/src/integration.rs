@@ -71,8 +71,8 @@ pub(crate) fn check_template(member: &str, content_type: &str, text: &str) -> Re
     }
     Template::parse(text).map(drop).map_err(|Unsupported(found)| {
         bad_request(format!(
-            "{member} for {content_type} uses {found}, which is not supported by this version of Portcullis: a template may \
-             hold literal text, $context and $stageVariables until the template engine is there."
+            "{member} for {content_type} uses {found}, which is not supported by this version of Portcullis: a \
+             template may hold literal text, $context and $stageVariables until the template engine is there."
         ))
     })
 }
@@ -143,7 +143,8 @@ impl Integration {
             "lambda" => Err(bad_request("Invalid ARN specified in the request")),
             "firehose" => Err(unsupported("A Firehose stream as integration")),
             _ => Err(bad_request(
-                "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations.",
+                "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
+                 invocations.",
             )),
         }
     }

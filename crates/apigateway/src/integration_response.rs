@@ -13,12 +13,12 @@ use crate::limits::{check_entries, check_text};
 use crate::mapping::{self, invalid_parameter, response_header};
 use crate::method::{self, Method};
 use crate::method_response::{ResponseInput, absent, check_status_code};
-use crate::{Nothing, selection};
+use crate::{Nothing, pattern};
 
 fn check(response: &IntegrationResponse) -> Result<()> {
     if let Some(pattern) = response.selection_pattern.as_deref().filter(|pattern| !pattern.is_empty()) {
         check_text("selectionPattern", pattern)?;
-        selection::check("selectionPattern", pattern)?;
+        pattern::check("selectionPattern", pattern)?;
     }
     check_entries("responseParameters", &response.response_parameters)?;
     for (parameter, expression) in &response.response_parameters {

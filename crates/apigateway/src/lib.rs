@@ -20,10 +20,11 @@ pub mod mapping;
 pub mod method;
 pub mod method_response;
 mod page;
+pub mod pattern;
 pub mod resource;
 pub mod rest_api;
 mod role;
-pub mod selection;
+
 pub mod snapshot;
 pub mod stage;
 pub mod tag;

@@ -17,8 +17,8 @@ pub const RESOURCES_MAX: usize = 300;
 pub const STAGES_MAX: usize = 10;
 /// Authorizers of one API.
 pub const AUTHORIZERS_MAX: usize = 10;
-/// Deployments of one API. AWS names no number; this one keeps a pipeline that deploys hourly going for a year.
-pub const DEPLOYMENTS_MAX: u32 = 10_000;
+/// Deployments of one API. AWS names no number; this one lets an API be deleted in one commit of the store.
+pub const DEPLOYMENTS_MAX: u32 = 5_000;
 /// Entries of one map of templates, parameters or models. AWS names no number.
 pub const MAP_ENTRIES_MAX: usize = 100;
 /// One mapping template.

@@ -24,8 +24,8 @@ pub(crate) fn check_status_code(code: &str) -> Result<()> {
         "ValidationException",
         400,
         format!(
-            "1 validation error detected: Value '{code}' at 'statusCode' failed to satisfy constraint: Member must satisfy \
-             regular expression pattern: [1-5]\\d\\d"
+            "1 validation error detected: Value '{code}' at 'statusCode' failed to satisfy constraint: Member must \
+             satisfy regular expression pattern: [1-5]\\d\\d"
         ),
     ))
 }

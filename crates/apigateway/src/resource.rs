@@ -65,8 +65,8 @@ fn check_path_part(part: &str) -> Result<()> {
         return check_text("pathPart", part);
     }
     Err(bad_request(
-        "Resource's path part only allow a-zA-Z0-9._- and curly braces at the beginning and the end and an optional plus \
-         sign before the closing brace.",
+        "Resource's path part only allow a-zA-Z0-9._- and curly braces at the beginning and the end and an optional \
+         plus sign before the closing brace.",
     ))
 }
 

@@ -19,7 +19,8 @@ pub struct Stage {
     /// `[A-Za-z0-9_-]{1,128}`.
     pub stage_name: String,
     pub deployment_id: String,
-    /// SHA-256 (hex) of that deployment's snapshot, so that publishing needs no second look-up; not part of AWS's answer.
+    /// SHA-256 (hex) of that deployment's snapshot, so that publishing needs no second look-up; not part of AWS's
+    /// answer.
     pub snapshot: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -43,7 +44,8 @@ const PATHS: &str = "/deploymentId, /description, /cacheClusterEnabled, /cacheCl
     /accessLogSettings, /accessLogSettings/destinationArn, /accessLogSettings/format, \
     /{resourcePath}/{httpMethod}/metrics/enabled, /{resourcePath}/{httpMethod}/logging/dataTrace, \
     /{resourcePath}/{httpMethod}/logging/loglevel, \
-    /{resourcePath}/{httpMethod}/throttling/burstLimit/{resourcePath}/{httpMethod}/throttling/rateLimit/{resourcePath}/{httpMethod}/caching/ttlInSeconds, \
+    /{resourcePath}/{httpMethod}/throttling/burstLimit/{resourcePath}/{httpMethod}/throttling/rateLimit/\
+     {resourcePath}/{httpMethod}/caching/ttlInSeconds, \
     /{resourcePath}/{httpMethod}/caching/enabled, /{resourcePath}/{httpMethod}/caching/dataEncrypted, \
     /{resourcePath}/{httpMethod}/caching/requireAuthorizationForCacheControl, \
     /{resourcePath}/{httpMethod}/caching/unauthorizedCacheControlHeaderStrategy, /*/*/metrics/enabled, \
@@ -98,8 +100,8 @@ fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
             && value.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~:/?#&=,".contains(&c));
         if !valid {
             return Err(bad_request(format!(
-                "Invalid stage variable value of key {name}.  Please use values with alphanumeric characters and the symbols \
-                 ' ', -', '.', '_', ':', '/', '?', '&', '=', and ','."
+                "Invalid stage variable value of key {name}.  Please use values with alphanumeric characters and the \
+                 symbols ' ', -', '.', '_', ':', '/', '?', '&', '=', and ','."
             )));
         }
     }
@@ -426,7 +428,8 @@ fn is_method_setting(group: &str, setting: &str) -> bool {
 fn refuse_access_log(step: &Step, rest: &[&str]) -> service::ServiceError {
     if !matches!(rest, ["destinationArn" | "format"]) {
         return bad_request(
-            "Invalid accessLogSettings path. Must be one of : [/accessLogSettings/destinationArn, /accessLogSettings/format]",
+            "Invalid accessLogSettings path. Must be one of : [/accessLogSettings/destinationArn, \
+             /accessLogSettings/format]",
         );
     }
     match step.text() {
@@ -444,8 +447,8 @@ fn refuse_copy(step: &Step) -> service::ServiceError {
         return bad_request("Promotion not available. Canary does not exist.");
     }
     bad_request(format!(
-        "Invalid copy operation with path: {} and from {from}. Valid copy:path are [/deploymentId, /variables] and valid \
-         copy:from are [/canarySettings/deploymentId, /canarySettings/stageVariableOverrides]",
+        "Invalid copy operation with path: {} and from {from}. Valid copy:path are [/deploymentId, /variables] and \
+         valid copy:from are [/canarySettings/deploymentId, /canarySettings/stageVariableOverrides]",
         step.path()
     ))
 }

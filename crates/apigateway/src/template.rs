@@ -247,7 +247,8 @@ mod tests {
         }
 
         #[test]
-        fn whatever_parses_prints_back(text in "[$#{}\\\\.a-c!\\[( é]{0,40}|([$][{]?(context|stageVariables)[.]a[}]?){0,4}") {
+        fn whatever_parses_prints_back(text in "[$#{}\\\\.a-c!\\[( \
+         é]{0,40}|([$][{]?(context|stageVariables)[.]a[}]?){0,4}") {
             if let Ok(template) = Template::parse(&text) {
                 let mut printed = String::new();
                 for segment in template.segments() {
@@ -257,7 +258,8 @@ mod tests {
                         Segment::StageVariable(name) => printed.push_str(&format!("$stageVariables.{name}")),
                     }
                 }
-                prop_assert_eq!(printed, text.replace("${context.a}", "$context.a").replace("${stageVariables.a}", "$stageVariables.a"));
+                prop_assert_eq!(printed, text.replace("${context.a}", "$context.a").replace("${stageVariables.\
+                 a}", "$stageVariables.a"));
             }
         }
     }

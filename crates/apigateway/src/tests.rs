@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::json;
@@ -157,6 +158,54 @@ fn stored_forms_are_read_without_the_members_that_came_later() {
     assert!(serde_json::from_str::<authorizer::Authorizer>(authorizer).is_ok());
     let method = r#"{"resourceId":"r","httpMethod":"GET","authorizationType":"NONE","apiKeyRequired":false}"#;
     assert!(serde_json::from_str::<method::Method>(method).is_ok());
-    let stage = r#"{"stageName":"s","deploymentId":"d","snapshot":"h","createdDate":1,"lastUpdatedDate":1,"authorizersEpoch":0}"#;
+    let stage = r#"{"stageName":"s","deploymentId":"d","snapshot":"h","createdDate":1,"lastUpdatedDate":1,
+        "authorizersEpoch":0}"#;
     assert!(serde_json::from_str::<stage::Stage>(stage).is_ok());
+}
+
+fn prepared(world: &mut World) -> serde_json::Value {
+    let (api, root) = world.api();
+    world.mock(&api, &root, "GET");
+    let authorizer = world.ok(
+        "CreateAuthorizer",
+        json!({
+            "restApiId": api, "name": "a", "type": "REQUEST", "authorizerUri": authorizer::tests::URI,
+            "identitySource": "context.path"
+        }),
+    );
+    let own = json!({
+        "restApiId": api, "resourceId": root, "httpMethod": "GET", "statusCode": "200", "stageName": "Dev",
+        "authorizerId": authorizer["id"]
+    });
+    world.ok("PutMethodResponse", own.clone());
+    world.ok("PutIntegrationResponse", own.clone());
+    let deployment = world.ok("CreateDeployment", own.clone());
+    merge(&own, json!({"deploymentId": deployment["id"]}))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is sent, an update is done or the caller's fault, and what is stored afterwards still reads.
+    #[test]
+    fn no_patch_is_the_servers_fault(
+        op in "add|remove|replace|copy|move|test",
+        path in "(/(name|description|variables|responseTemplates|requestTemplates|responseParameters|types|EDGE|uri|\
+                 endpointConfiguration|identitySource|timeoutInMillis|selectionPattern|a~1b|[*]|[~01{}.é]{0,4}|\
+                 .{0,3})){0,4}|.{0,8}",
+        value in proptest::option::of("[$#'{}\\\\a-c.0-9 é]{0,12}|.{0,6}"),
+    ) {
+        let mut world = World::new();
+        let own = prepared(&mut world);
+        let all = crate::OPERATIONS.iter().flat_map(|noun| noun.iter());
+        for entry in all.filter(|entry| entry.name.starts_with("Update")) {
+            let params = merge(&own, patch(&op, &path, value.as_deref()));
+            if let Err(error) = world.call(entry.name, params.clone()) {
+                prop_assert!(error.is_client_fault(), "{} {params}: {:?}", entry.name, error.cause);
+            }
+        }
+        for read in ["GetRestApi", "GetResource", "GetMethod", "GetStage", "GetAuthorizer", "GetDeployment"] {
+            world.ok(read, own.clone());
+        }
+    }
 }

@@ -49,7 +49,9 @@ fn every_member_comes_back_as_it_was_sent() {
     });
     let answer = world.ok("CreateAuthorizer", merge(&json!({"restApiId": api, "providerARNs": []}), members.clone()));
     assert_eq!(answer, merge(&json!({"id": answer["id"]}), members));
-    let open = json!({"restApiId": api, "name": "open", "type": "REQUEST", "authorizerUri": URI, "authorizerResultTtlInSeconds": 0});
+    let open = json!({
+        "restApiId": api, "name": "open", "type": "REQUEST", "authorizerUri": URI, "authorizerResultTtlInSeconds": 0
+    });
     assert_eq!(world.ok("CreateAuthorizer", open)["authorizerResultTtlInSeconds"], 0);
 }
 
@@ -80,16 +82,21 @@ fn what_cannot_be_created_is_refused() {
     let one_header = "BadRequest 400 Invalid identity source specified: a TOKEN authorizer needs exactly one \
                       method.request.header expression";
     let ttl = "BadRequest 400 Invalid authorizerResultTtlInSeconds specified, must be between 0 and 3600";
-    let none = "BadRequest 400 Invalid identity source specified: a REQUEST authorizer needs one unless its answers are not cached";
+    let none = "BadRequest 400 Invalid identity source specified: a REQUEST authorizer needs one unless its answers \
+     are not cached";
     for (members, expected) in [
-        (json!({"name": "token"}), "BadRequest 400 Authorizer name must be unique. Authorizer token already exists in this RestApi.".to_owned()),
+        (
+            json!({"name": "token"}),
+            "BadRequest 400 Authorizer name must be unique. Authorizer token already exists in this RestApi."
+                .to_owned(),
+        ),
         (json!({"name": ""}), "BadRequest 400 Authorizer name cannot be empty".to_owned()),
         (json!({"type": "COGNITO_USER_POOLS"}), unsupported("Authorizer type COGNITO_USER_POOLS")),
         (json!({"type": "JWT"}), unsupported("Authorizer type JWT")),
         (
             json!({"type": "X"}),
-            "Validation 400 1 validation error detected: Value 'X' at 'createAuthorizerInput.type' failed to satisfy constraint: \
-             Member must satisfy enum value set: [TOKEN, REQUEST, COGNITO_USER_POOLS, JWT]"
+            "Validation 400 1 validation error detected: Value 'X' at 'createAuthorizerInput.type' failed to satisfy \
+             constraint: Member must satisfy enum value set: [TOKEN, REQUEST, COGNITO_USER_POOLS, JWT]"
                 .to_owned(),
         ),
         (json!({"providerARNs": ["arn:aws:cognito-idp:us-east-1:1:userpool/x"]}), unsupported("providerARNs")),
@@ -111,8 +118,8 @@ fn what_cannot_be_created_is_refused() {
         ),
         (
             json!({"identityValidationExpression": "("}),
-            "BadRequest 400 Invalid identityValidationExpression specified: it is no regular expression, or one that this version \
-             of Portcullis does not support (look-around, back references, possessive quantifiers)."
+            "BadRequest 400 Invalid identityValidationExpression specified: it is no regular expression, or one that \
+             this version of Portcullis does not support (look-around, back references, possessive quantifiers)."
                 .to_owned(),
         ),
     ] {
@@ -128,8 +135,8 @@ fn an_api_has_ten_authorizers_at_most() {
     for n in 0..10 {
         world.ok("CreateAuthorizer", merge(&token(&api), json!({"name": format!("a{n}")})));
     }
-    let expected = "LimitExceeded 429 Maximum number of Authorizers for this API has been reached. Please contact AWS if you need \
-                    additional Authorizers.";
+    let expected = "LimitExceeded 429 Maximum number of Authorizers for this API has been reached. Please contact \
+     AWS if you need additional Authorizers.";
     world.refuses("CreateAuthorizer", token(&api), expected);
     let page = world.ok("GetAuthorizers", json!({"restApiId": api, "limit": 6}));
     let rest = world.ok("GetAuthorizers", json!({"restApiId": api, "position": page["position"]}));
@@ -191,8 +198,8 @@ fn bad_patches_are_refused_and_change_nothing() {
             "replace",
             "/x",
             "x",
-            "BadRequest 400 Invalid patch path  '/x' specified for op 'replace'. Must be one of: [/name, /type, /authType, \
-             /authorizerUri, /authorizerCredentials, /authorizerResultTtlInSeconds, /identitySource, \
+            "BadRequest 400 Invalid patch path  '/x' specified for op 'replace'. Must be one of: [/name, /type, \
+             /authType, /authorizerUri, /authorizerCredentials, /authorizerResultTtlInSeconds, /identitySource, \
              /identityValidationExpression]"
                 .to_owned(),
         ),
@@ -200,7 +207,8 @@ fn bad_patches_are_refused_and_change_nothing() {
             "remove",
             "/name",
             "",
-            "BadRequest 400 Invalid patch path  '/name' specified for op 'remove'. Please choose supported operations".to_owned(),
+            "BadRequest 400 Invalid patch path  '/name' specified for op 'remove'. Please choose supported operations"
+                .to_owned(),
         ),
         ("add", "/providerARNs", "arn", unsupported("providerARNs")),
         ("replace", "/type", "JWT", unsupported("Authorizer type JWT")),
@@ -208,7 +216,8 @@ fn bad_patches_are_refused_and_change_nothing() {
             "replace",
             "/name",
             "taken",
-            "BadRequest 400 Authorizer name must be unique. Authorizer taken already exists in this RestApi.".to_owned(),
+            "BadRequest 400 Authorizer name must be unique. Authorizer taken already exists in this RestApi."
+                .to_owned(),
         ),
         ("replace", "/authorizerResultTtlInSeconds", "x", ttl.to_owned()),
         ("replace", "/authorizerResultTtlInSeconds", "3601", ttl.to_owned()),
@@ -216,8 +225,8 @@ fn bad_patches_are_refused_and_change_nothing() {
             "replace",
             "/identitySource",
             "",
-            "BadRequest 400 Invalid identity source specified: a TOKEN authorizer needs exactly one method.request.header \
-             expression"
+            "BadRequest 400 Invalid identity source specified: a TOKEN authorizer needs exactly one \
+             method.request.header expression"
                 .to_owned(),
         ),
         (

@@ -106,7 +106,10 @@ fn a_named_stage_is_made_once_and_repointed_afterwards() {
     let mut world = World::new();
     let (api, _) = prepared(&mut world);
     let own = json!({"restApiId": api, "stageName": "Dev"});
-    let sent = json!({"stageDescription": "first", "variables": {"a": "1", "b": "2"}, "cacheClusterEnabled": false, "tracingEnabled": false});
+    let sent = json!({
+        "stageDescription": "first", "variables": {"a": "1", "b": "2"}, "cacheClusterEnabled": false,
+        "tracingEnabled": false
+    });
     world.ok("CreateDeployment", merge(&own, sent));
     let first = stage(&mut world, &api, "Dev");
     assert_eq!(first.description.as_deref(), Some("first"));

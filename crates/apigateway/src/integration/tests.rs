@@ -12,6 +12,10 @@ fn prepared(world: &mut World) -> Value {
     own
 }
 
+fn bad(text: &str) -> String {
+    format!("BadRequest 400 {text}")
+}
+
 fn unsupported(member: &str) -> String {
     format!("BadRequest 400 {member} is not supported by this version of Portcullis.")
 }
@@ -41,10 +45,12 @@ fn members_that_say_what_holds_anyway_are_taken() {
         merge(
             &own,
             json!({
-                "type": "MOCK", "connectionType": "INTERNET", "connectionId": "", "credentials": "", "requestParameters": {},
+                "type": "MOCK", "connectionType": "INTERNET", "connectionId": "", "credentials": "",
+                "requestParameters": {},
                 "requestTemplates": {"application/json": "{\"statusCode\": 200}", "text/plain": null},
-                "passthroughBehavior": "NEVER", "cacheNamespace": "c", "cacheKeyParameters": [], "contentHandling": "",
-                "timeoutInMillis": 50, "tlsConfig": {"insecureSkipVerification": false}, "responseTransferMode": "BUFFERED"
+                "passthroughBehavior": "NEVER", "cacheNamespace": "c", "cacheKeyParameters": [],
+                "contentHandling": "", "timeoutInMillis": 50, "tlsConfig": {"insecureSkipVerification": false},
+                "responseTransferMode": "BUFFERED"
             }),
         ),
     );
@@ -58,20 +64,12 @@ fn members_that_say_what_holds_anyway_are_taken() {
 }
 
 #[test]
-fn what_cannot_be_put_is_refused() {
+fn targets_that_cannot_be_called_are_refused() {
     let mut world = World::new();
     let own = prepared(&mut world);
-    let bad = |text: &str| format!("BadRequest 400 {text}");
     let proxy =
         |members: Value| merge(&json!({"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": URI}), members);
-    let mock = |members: Value| merge(&json!({"type": "MOCK"}), members);
     let arn = "arn:aws:apigateway:us-east-1";
-    let template = |found: &str| {
-        bad(&format!(
-            "requestTemplates for application/json uses {found}, which is not supported by this version of Portcullis: a \
-             template may hold literal text, $context and $stageVariables until the template engine is there."
-        ))
-    };
     for (members, expected) in [
         (json!({"type": "AWS_PROXY", "uri": URI}), bad("Enumeration value for HttpMethod must be non-empty")),
         (
@@ -86,9 +84,8 @@ fn what_cannot_be_put_is_refused() {
         (proxy(json!({"uri": format!("{arn}:lambda:x")})), bad("AWS ARN for integration must contain path or action")),
         (
             proxy(json!({"uri": format!("{arn}:sqs:path/x")})),
-            bad(
-                "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations.",
-            ),
+            bad("Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream \
+                 invocations."),
         ),
         (
             proxy(json!({"uri": format!("{arn}:firehose:action/PutRecord")})),
@@ -102,6 +99,28 @@ fn what_cannot_be_put_is_refused() {
         (proxy(json!({"type": "HTTP"})), bad("Invalid HTTP endpoint specified for URI")),
         (proxy(json!({"type": "HTTP", "uri": "http://x"})), unsupported("Integration type HTTP")),
         (proxy(json!({"type": "HTTP_PROXY", "uri": "https://x"})), unsupported("Integration type HTTP_PROXY")),
+    ] {
+        world.refuses("PutIntegration", merge(&own, members), &expected);
+    }
+    let (code, _, message) = world.refused("PutIntegration", merge(&own, json!({"type": "X"})));
+    assert_eq!(code, "Validation");
+    assert!(message.contains("'putIntegrationInput.type'"), "{message}");
+    world.refuses("GetIntegration", own, "NotFound 404 Invalid Integration identifier specified");
+}
+
+#[test]
+fn members_that_nothing_enforces_are_refused() {
+    let mut world = World::new();
+    let own = prepared(&mut world);
+    let mock = |members: Value| merge(&json!({"type": "MOCK"}), members);
+    let template = |found: &str| {
+        bad(&format!(
+            "requestTemplates for application/json uses {found}, which is not supported by this version of \
+             Portcullis: a \
+             template may hold literal text, $context and $stageVariables until the template engine is there."
+        ))
+    };
+    for (members, expected) in [
         (mock(json!({"timeoutInMillis": 49})), bad("Timeout should be between 50 ms and 29000 ms")),
         (mock(json!({"timeoutInMillis": 29001})), bad("Timeout should be between 50 ms and 29000 ms")),
         (
@@ -131,9 +150,6 @@ fn what_cannot_be_put_is_refused() {
     ] {
         world.refuses("PutIntegration", merge(&own, members), &expected);
     }
-    let (code, _, message) = world.refused("PutIntegration", merge(&own, json!({"type": "X"})));
-    assert_eq!(code, "Validation");
-    assert!(message.contains("'putIntegrationInput.type'"), "{message}");
     world.refuses("GetIntegration", own, "NotFound 404 Invalid Integration identifier specified");
 }
 
@@ -229,7 +245,6 @@ fn bad_patches_are_refused() {
     let mut world = World::new();
     let own = prepared(&mut world);
     world.ok("PutIntegration", merge(&own, json!({"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": URI})));
-    let bad = |text: &str| format!("BadRequest 400 {text}");
     for (op, path, value, expected) in [
         ("replace", "/type", Some("MOCK"), bad("Invalid patch path /type")),
         ("add", "/uri", Some("x"), bad("Invalid patch operation specified. Must be one of: [replace]")),

@@ -19,7 +19,8 @@ fn responses_show_what_was_put() {
     let members = json!({
         "selectionPattern": "2\\d\\d",
         "responseParameters": {"method.response.header.X": "'*'"},
-        "responseTemplates": {"application/json": "{\"id\": \"$context.requestId\"}", "text/plain": "", "text/html": null}
+        "responseTemplates": {"application/json": "{\"id\": \"$context.requestId\"}", "text/plain": "", "text/\
+         html": null}
     });
     let response = world.ok("PutIntegrationResponse", merge(&own, members));
     assert_eq!(
@@ -27,7 +28,8 @@ fn responses_show_what_was_put() {
         json!({
             "statusCode": "200", "selectionPattern": "2\\d\\d",
             "responseParameters": {"method.response.header.X": "'*'"},
-            "responseTemplates": {"application/json": "{\"id\": \"$context.requestId\"}", "text/plain": null, "text/html": null}
+            "responseTemplates": {"application/json": "{\"id\": \
+             \"$context.requestId\"}", "text/plain": null, "text/html": null}
         })
     );
     assert_eq!(world.ok("GetIntegrationResponse", own.clone()), response);
@@ -58,18 +60,23 @@ fn what_cannot_be_put_is_refused() {
     let x = |expression: &str| json!({"responseParameters": {"method.response.header.X": expression}});
     let invalid = |expression: &str| {
         format!(
-            "Invalid mapping expression specified: Validation Result: warnings : [], errors : [Invalid mapping expression \
-             specified: {expression}]"
+            "Invalid mapping expression specified: Validation Result: warnings : [], errors : [Invalid mapping \
+             expression specified: {expression}]"
         )
     };
     for (members, message) in [
         (x("plain"), invalid("plain")),
         (x("method.request.header.X"), invalid("method.request.header.X")),
         (x(""), "Invalid null or empty value in responseParameters".to_owned()),
-        (json!({"responseParameters": {"method.response.header.X": null}}), "Invalid null or empty value in responseParameters".to_owned()),
+        (
+            json!({"responseParameters": {"method.response.header.X": null}}),
+            "Invalid null or empty value in responseParameters".to_owned(),
+        ),
         (
             x("integration.response.body.a"),
-            "The responseParameters source integration.response.body.a is not supported by this version of Portcullis.".to_owned(),
+            "The responseParameters source integration.response.body.a is not supported by this version of \
+             Portcullis."
+                .to_owned(),
         ),
         (
             json!({"responseParameters": {"method.response.header.Undeclared": "'1'"}}),
@@ -85,15 +92,19 @@ fn what_cannot_be_put_is_refused() {
         ),
         (
             json!({"responseTemplates": {"application/json": "$input.json('$')"}}),
-            "responseTemplates for application/json uses $input.json, which is not supported by this version of Portcullis: a \
+            "responseTemplates for application/json uses $input.json, which is not supported by this version of \
+             Portcullis: a \
              template may hold literal text, $context and $stageVariables until the template engine is there."
                 .to_owned(),
         ),
-        (json!({"contentHandling": "CONVERT_TO_TEXT"}), "contentHandling is not supported by this version of Portcullis.".to_owned()),
+        (
+            json!({"contentHandling": "CONVERT_TO_TEXT"}),
+            "contentHandling is not supported by this version of Portcullis.".to_owned(),
+        ),
         (
             json!({"selectionPattern": "(?=x)"}),
-            "Invalid selectionPattern specified: it is no regular expression, or one that this version of Portcullis does not \
-             support (look-around, back references, possessive quantifiers)."
+            "Invalid selectionPattern specified: it is no regular expression, or one that this version of Portcullis \
+             does not support (look-around, back references, possessive quantifiers)."
                 .to_owned(),
         ),
     ] {

@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use crate::authorizer::tests::URI;
 use crate::testing::{World, merge, patch, text};
 
-const NO_AUTHORIZER: &str = "BadRequest 400 Invalid authorizer ID specified. Setting the authorization type to CUSTOM or \
-                             COGNITO_USER_POOLS requires a valid authorizer.";
+const NO_AUTHORIZER: &str = "BadRequest 400 Invalid authorizer ID specified. Setting the authorization type to \
+ CUSTOM or COGNITO_USER_POOLS requires a valid authorizer.";
 
 /// An API with an authorizer: what names the method, and the authorizer's id.
 fn prepared(world: &mut World) -> (Value, String) {

@@ -46,8 +46,8 @@ fn what_cannot_be_declared_is_refused() {
         ),
         (
             json!({"statusCode": "600"}),
-            "Validation 400 1 validation error detected: Value '600' at 'statusCode' failed to satisfy constraint: Member must \
-             satisfy regular expression pattern: [1-5]\\d\\d",
+            "Validation 400 1 validation error detected: Value '600' at 'statusCode' failed to satisfy constraint: \
+             Member must satisfy regular expression pattern: [1-5]\\d\\d",
         ),
     ] {
         world.refuses("PutMethodResponse", merge(&own, members), expected);

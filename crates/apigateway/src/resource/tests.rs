@@ -46,8 +46,8 @@ fn places_that_cannot_be_taken_are_refused() {
     let (api, root) = world.api();
     create(&mut world, &api, &root, "pets");
     let greedy = create(&mut world, &api, &root, "{proxy+}");
-    let part_rule = "BadRequest 400 Resource's path part only allow a-zA-Z0-9._- and curly braces at the beginning and the end \
-                     and an optional plus sign before the closing brace.";
+    let part_rule = "BadRequest 400 Resource's path part only allow a-zA-Z0-9._- and curly braces at the beginning \
+     and the end and an optional plus sign before the closing brace.";
     let sibling =
         "BadRequest 400 A sibling ({proxy+}) of this resource already has a variable path part -- only one is allowed";
     let greedy_parent = "BadRequest 400 Cannot create a child of a resource with a greedy path variable: {proxy+}";
@@ -80,8 +80,8 @@ fn an_api_has_300_resources_at_most() {
     for n in 1..300 {
         create(&mut world, &api, &root, &format!("r{n}"));
     }
-    let expected = "LimitExceeded 429 Maximum number of resources for this API has been reached. Please contact AWS if you need \
-                    additional resources.";
+    let expected = "LimitExceeded 429 Maximum number of resources for this API has been reached. Please contact AWS \
+     if you need additional resources.";
     world.refuses("CreateResource", json!({"restApiId": api, "parentId": root, "pathPart": "x"}), expected);
     assert_eq!(
         world.ok("GetResources", json!({"restApiId": api, "limit": 500}))["items"].as_array().map(Vec::len),

@@ -114,8 +114,8 @@ fn an_account_has_600_apis_in_a_region_at_most() {
     for _ in 1..600 {
         world.api();
     }
-    let expected = "LimitExceeded 429 Maximum number of APIs for this account has been reached. Please contact AWS if you need \
-                    additional APIs.";
+    let expected = "LimitExceeded 429 Maximum number of APIs for this account has been reached. Please contact AWS \
+     if you need additional APIs.";
     world.refuses("CreateRestApi", json!({"name": "n"}), expected);
     world.region = "eu-west-1";
     world.api();
@@ -270,7 +270,7 @@ fn deleting_takes_everything_of_the_api_and_nothing_else() {
     assert!(left.iter().all(|key| key.contains("abcd") || key.ends_with("Tally /rest-apis")), "{left:?}");
     assert_eq!(
         left.len(),
-        10,
+        11,
         "API, owner, two resources, two methods, deployment, stage, authorizer, two counts: {left:?}"
     );
     world.refuses(

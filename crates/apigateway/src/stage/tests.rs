@@ -59,8 +59,8 @@ fn what_cannot_be_created_is_refused() {
     let unsupported = |member: &str| format!("BadRequest 400 {member} is not supported by this version of Portcullis.");
     let value_rule = |key: &str| {
         format!(
-            "BadRequest 400 Invalid stage variable value of key {key}.  Please use values with alphanumeric characters and the \
-             symbols ' ', -', '.', '_', ':', '/', '?', '&', '=', and ','."
+            "BadRequest 400 Invalid stage variable value of key {key}.  Please use values with alphanumeric \
+             characters and the symbols ' ', -', '.', '_', ':', '/', '?', '&', '=', and ','."
         )
     };
     let name_rule = "BadRequest 400 Stage name only allows a-zA-Z0-9_-".to_owned();
@@ -79,7 +79,8 @@ fn what_cannot_be_created_is_refused() {
         (json!({"variables": {"a": "x".repeat(513)}}), value_rule("a")),
         (
             json!({"variables": {"a-b": "1"}}),
-            "BadRequest 400 Invalid stage variable name: a-b. A name has 1 to 64 alphanumeric characters and underscores."
+            "BadRequest 400 Invalid stage variable name: a-b. A name has 1 to 64 alphanumeric characters and \
+             underscores."
                 .to_owned(),
         ),
     ] {
@@ -103,8 +104,8 @@ fn an_api_has_ten_stages_at_most() {
     for n in 1..10 {
         world.ok("CreateStage", merge(&own, json!({"stageName": format!("s{n}"), "deploymentId": deployment})));
     }
-    let expected = "LimitExceeded 429 Maximum number of stages for this API has been reached. Please contact AWS if you need \
-                    additional stages.";
+    let expected = "LimitExceeded 429 Maximum number of stages for this API has been reached. Please contact AWS if \
+     you need additional stages.";
     world.refuses("CreateStage", merge(&own, json!({"stageName": "x", "deploymentId": deployment})), expected);
     world.refuses("CreateDeployment", merge(&own, json!({"stageName": "x"})), expected);
     world.ok("CreateDeployment", own);
@@ -161,7 +162,8 @@ fn bad_patches_are_refused_and_change_nothing() {
     let unset = |path: &str| {
         bad(&format!("Cannot remove method setting {path} because there is no method setting for this method "))
     };
-    let log_paths = "Invalid accessLogSettings path. Must be one of : [/accessLogSettings/destinationArn, /accessLogSettings/format]";
+    let log_paths = "Invalid accessLogSettings path. Must be one of : [/accessLogSettings/destinationArn, \
+     /accessLogSettings/format]";
     for (op, path, value, expected) in [
         ("replace", "/cacheClusterEnabled", Some("true"), unsupported("cacheClusterEnabled true")),
         ("replace", "/cacheClusterSize", Some("0.5"), unsupported("cacheClusterSize")),
@@ -195,14 +197,21 @@ fn bad_patches_are_refused_and_change_nothing() {
             "copy",
             "/deploymentId",
             None,
-            bad(
-                "Invalid copy operation with path: /deploymentId and from null. Valid copy:path are [/deploymentId, /variables] and \
-             valid copy:from are [/canarySettings/deploymentId, /canarySettings/stageVariableOverrides]",
-            ),
+            bad("Invalid copy operation with path: /deploymentId and from null. Valid copy:path are [/deploymentId, \
+                 /variables] and \
+             valid copy:from are [/canarySettings/deploymentId, /canarySettings/stageVariableOverrides]"),
         ),
     ] {
         world.refuses("UpdateStage", merge(&own, patch(op, path, value)), &expected);
     }
+    assert_eq!(record(&mut world, &own), before);
+}
+
+#[test]
+fn copies_and_unknown_paths_are_refused_with_the_whole_list() {
+    let mut world = World::new();
+    let (own, _) = with_stage(&mut world);
+    let before = record(&mut world, &own);
     let promotion = json!({"patchOperations": [
         {"op": "copy", "path": "/deploymentId", "from": "/canarySettings/deploymentId"}
     ]});
