@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use service::{Parent, Record, Result, Scope, Tx};
+use serde_json::{Map, Value, json};
+use service::{Cx, Entry, Need, Operation, Parent, Record, Result, Scope, Tx};
 
 use super::entity::{Entity, EntityKind};
+use super::page::{Window, finish};
+use super::{aws_managed, policy};
 
 /// How often an account uses a managed policy. Stored in the account's global scope under the policy's ARN.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -127,3 +130,66 @@ fn count(tx: &mut Tx<'_>, account: &str, policy_arn: &str, way: Way, change: i32
     }
     tx.put(&scope, "", policy_arn, &in_use)
 }
+
+pub struct ListEntitiesForPolicy;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct ListEntitiesForPolicyInput {
+    policy_arn: String,
+    entity_filter: Option<String>,
+    path_prefix: Option<String>,
+    policy_usage_filter: Option<String>,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+impl ListEntitiesForPolicyInput {
+    fn admits(&self, found: &Attachment) -> bool {
+        let kind = match self.entity_filter.as_deref() {
+            None => true,
+            Some(filter) => filter == found.kind.title(),
+        };
+        let way = match self.policy_usage_filter.as_deref() {
+            None => true,
+            Some("PermissionsBoundary") => found.way == Way::PermissionsBoundary,
+            Some(_) => found.way == Way::PermissionsPolicy,
+        };
+        let path = self.path_prefix.as_ref().is_none_or(|prefix| found.path.starts_with(prefix.as_str()));
+        kind && way && path
+    }
+}
+
+impl Operation for ListEntitiesForPolicy {
+    const NAME: &'static str = "ListEntitiesForPolicy";
+    type Input = ListEntitiesForPolicyInput;
+    type Output = Value;
+
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        Ok(vec![policy::need_on(&input.policy_arn, default, cx, tx)?])
+    }
+
+    fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
+        let window = Window::new(input.marker.as_deref(), input.max_items)?;
+        if aws_managed::find(&input.policy_arn).is_none() {
+            policy::load(tx, cx, &input.policy_arn)?;
+        }
+        let scope = cx.global_scope();
+        let page = window.records::<Attachment>(tx, &scope, &input.policy_arn, |found| input.admits(found))?;
+        let (found, next) = page.split();
+        let of = |kind: EntityKind| -> Value {
+            let name = format!("{}Name", kind.title());
+            let id = format!("{}Id", kind.title());
+            let own = found.iter().filter(|found| found.kind == kind);
+            own.map(|found| json!({ name.as_str(): found.name, id.as_str(): found.id })).collect()
+        };
+        let mut answer = Map::new();
+        answer.insert("PolicyGroups".into(), json!([]));
+        answer.insert("PolicyUsers".into(), of(EntityKind::User));
+        answer.insert("PolicyRoles".into(), of(EntityKind::Role));
+        Ok(finish(answer, next.as_deref()))
+    }
+}
+
+/// The operations about attachments as the policy sees them.
+pub const OPERATIONS: &[Entry] = &[Entry::of::<ListEntitiesForPolicy>()];

@@ -3,17 +3,20 @@
 use serde::Serialize;
 use service::Entry;
 
+pub mod absent;
 pub mod access_key;
 pub mod attached_policy;
 pub mod attachment;
 pub mod aws_managed;
 mod document;
 pub mod entity;
-mod error;
-mod need;
+pub(crate) mod error;
+pub mod inline_policy;
+pub(crate) mod need;
 pub mod page;
 pub mod permissions_boundary;
 pub mod policy;
+pub mod policy_version;
 pub mod principal;
 pub mod role;
 pub mod tag;
@@ -28,8 +31,14 @@ pub struct Done {}
 /// Every operation of IAM.
 pub const OPERATIONS: &[&[Entry]] = &[
     user::OPERATIONS,
+    access_key::OPERATIONS,
     role::OPERATIONS,
+    inline_policy::OPERATIONS,
     policy::OPERATIONS,
+    policy_version::OPERATIONS,
     attached_policy::OPERATIONS,
+    attachment::OPERATIONS,
     permissions_boundary::OPERATIONS,
+    tag::OPERATIONS,
+    absent::OPERATIONS,
 ];

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use service::{Cx, Entry, Need, Operation, Result, Tx};
 
-use super::attachment::{self, Way};
 use super::attached_policy::check_attachable;
+use super::attachment::{self, Way};
 use super::entity::{Entity, load, save};
 use super::error::no_such_entity;
 use super::role::{Role, RoleRef};

@@ -351,9 +351,5 @@ impl Operation for DeletePolicy {
 }
 
 /// The operations of this noun.
-pub const OPERATIONS: &[Entry] = &[
-    Entry::of::<CreatePolicy>(),
-    Entry::of::<GetPolicy>(),
-    Entry::of::<ListPolicies>(),
-    Entry::of::<DeletePolicy>(),
-];
+pub const OPERATIONS: &[Entry] =
+    &[Entry::of::<CreatePolicy>(), Entry::of::<GetPolicy>(), Entry::of::<ListPolicies>(), Entry::of::<DeletePolicy>()];

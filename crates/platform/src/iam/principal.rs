@@ -28,12 +28,7 @@ pub fn user_identity(tx: &mut Tx<'_>, account: &str, user_name: &str) -> Result<
 ///
 /// # Errors
 /// 5xx when the store cannot be read.
-pub fn role_identity(
-    tx: &mut Tx<'_>,
-    account: &str,
-    role_name: &str,
-    session_name: &str,
-) -> Result<Option<Identity>> {
+pub fn role_identity(tx: &mut Tx<'_>, account: &str, role_name: &str, session_name: &str) -> Result<Option<Identity>> {
     Ok(find::<Role>(tx, account, role_name)?.map(|role| role.identity(session_name)))
 }
 

@@ -108,7 +108,9 @@ pub(crate) fn addressed(given: Option<&str>, cx: &Cx<'_>) -> Result<Option<Strin
         (Some(name), _) => Ok(Some(name.to_owned())),
         (None, Identity::User { name, .. }) => Ok(Some(name.clone())),
         (None, Identity::Root) => Ok(None),
-        (None, Identity::Role { .. }) => Err(validation("Must specify userName when calling with non-User credentials")),
+        (None, Identity::Role { .. }) => {
+            Err(validation("Must specify userName when calling with non-User credentials"))
+        }
     }
 }
 
@@ -273,8 +275,8 @@ impl Operation for UpdateUser {
             }
             user.user_name = name;
             access_key::rename_owner(tx, &user)?;
-            attachment::rename(tx, &user)?;
         }
+        attachment::rename(tx, &user)?;
         if key(&user.user_name) != old_key {
             tx.delete::<User>(&cx.global_scope(), "", &old_key);
         }

@@ -2,9 +2,12 @@
 
 use service::Entry;
 
+pub mod caller_identity;
+pub mod role_session;
+pub mod session;
 pub mod token;
 
 pub use token::{Issued, issue};
 
 /// Every operation of STS.
-pub const OPERATIONS: &[&[Entry]] = &[];
+pub const OPERATIONS: &[&[Entry]] = &[caller_identity::OPERATIONS, role_session::OPERATIONS, session::OPERATIONS];

@@ -1,6 +1,7 @@
 //! Session credentials. Nothing is stored: the session token is the sealed [`Token`].
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use service::{Host, Identity, Session, Timestamp};
 
 /// What session tokens are sealed for.
@@ -87,12 +88,7 @@ pub fn issue(
         session: Session { issued_at: now, expires_at, policies, source_identity: None },
     };
     let session_token = host.seal(PURPOSE, &token.to_bytes());
-    Issued {
-        access_key_id: token.access_key_id,
-        secret_access_key: token.secret_access_key,
-        session_token,
-        expires_at,
-    }
+    Issued { access_key_id: token.access_key_id, secret_access_key: token.secret_access_key, session_token, expires_at }
 }
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -103,4 +99,24 @@ fn draw<const N: usize>(host: &mut dyn Host, length: usize, alphabet: &[u8; N]) 
     let mut bytes = vec![0_u8; length];
     host.random(&mut bytes);
     bytes.iter().filter_map(|byte| alphabet.get(usize::from(*byte) % N)).map(|c| char::from(*c)).collect()
+}
+
+/// The member `Credentials` of an answer.
+pub(crate) fn credentials(issued: &Issued) -> Value {
+    json!({
+        "AccessKeyId": issued.access_key_id,
+        "SecretAccessKey": issued.secret_access_key,
+        "SessionToken": issued.session_token,
+        "Expiration": issued.expires_at.s(),
+    })
+}
+
+/// An answer as the trail may keep it.
+pub(crate) fn without_secrets(output: &Value) -> Value {
+    let mut shown = output.clone();
+    if let Some(credentials) = shown.get_mut("Credentials").and_then(Value::as_object_mut) {
+        credentials.shift_remove("SecretAccessKey");
+        credentials.shift_remove("SessionToken");
+    }
+    shown
 }
