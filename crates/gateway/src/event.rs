@@ -238,9 +238,10 @@ fn is_one_of(name: &str, names: &[&str]) -> bool {
 /// The fields as functions see them: the client's in its spelling, then those of edge and gateway.
 fn headers<'a>(matched: &'a Matched, envelope: &Envelope, empty: Empty) -> Vec<Group<'a>> {
     let (arrived, edge) = (matched.arrived(), matched.program().edge());
-    let sent = arrived.headers.iter().filter(|(name, _)| {
-        !is_one_of(name, &HOP_BY_HOP) && !is_one_of(name, &OWN) && !(edge && is_one_of(name, &EDGE))
-    });
+    let sent = arrived
+        .headers
+        .iter()
+        .filter(|(name, _)| !(is_one_of(name, &HOP_BY_HOP) || is_one_of(name, &OWN) || edge && is_one_of(name, &EDGE)));
     let sent = sent.map(|(name, value)| (Cow::Borrowed(spelling(name, empty)), Cow::Borrowed(value)));
     let mut added: Vec<(&'static str, String)> = Vec::new();
     let proto = if arrived.secure { "https" } else { "http" };

@@ -39,8 +39,8 @@ pub(crate) struct Matched {
     path: usize,
     /// Nodes of the tree that are parameters, with their values' places in the raw path.
     parameters: Vec<(usize, Range<usize>)>,
-    /// The domain name told to functions.
-    domain: String,
+    /// The domain name told to functions where the host is not it.
+    domain: Option<String>,
 }
 
 impl Matched {
@@ -90,8 +90,10 @@ impl Matched {
         })
     }
 
+    /// The domain name told to functions.
     pub(crate) fn domain(&self) -> &str {
-        &self.domain
+        let host = || self.arrived.headers.last("Host").map(without_port).unwrap_or_default();
+        self.domain.as_deref().unwrap_or_else(host)
     }
 
     /// `arn:P:execute-api:R:ACCT:API/STAGE/VERB/path`; the root's ends in `VERB/`.
@@ -129,7 +131,9 @@ pub(crate) fn find(arrived: Arrived, shared: &Shared) -> Result<Matched, Rejecti
     for (_, place) in &mut parameters {
         *place = place.start + inner_start..place.end + inner_start;
     }
-    let domain = domain(&arrived, program, &shared.options.domain_suffix);
+    let suffix = &shared.options.domain_suffix;
+    let made = || format!("{}.execute-api.{}.{suffix}", program.api_id(), program.region());
+    let domain = (!arrived.target.by_host()).then(made);
     Ok(Matched { method, verb, below, path, parameters, domain, served, arrived })
 }
 
@@ -150,13 +154,6 @@ fn unmatched(arrived: &Arrived) -> Rejection {
             rejection.with_message(texts::incomplete_signature(&digest)).with_error_type("IncompleteSignatureException")
         }
         _ => rejection,
-    }
-}
-
-fn domain(arrived: &Arrived, program: &Program, suffix: &str) -> String {
-    match arrived.headers.last("Host") {
-        Some(host) if arrived.target.by_host() => without_port(host).to_owned(),
-        _ => format!("{}.execute-api.{}.{suffix}", program.api_id(), program.region()),
     }
 }
 

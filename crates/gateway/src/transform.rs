@@ -187,9 +187,12 @@ impl Responses {
 
     /// The response whose pattern matches, else the default.
     fn choose(&self, backend_status: u16) -> Option<&Response> {
+        let default = || self.responses.iter().find(|response| response.pattern.is_none());
+        if self.responses.iter().all(|response| response.pattern.is_none()) {
+            return default();
+        }
         let status = backend_status.to_string();
         let matching = |response: &&Response| response.pattern.as_ref().is_some_and(|it| it.is_match(&status));
-        let default = || self.responses.iter().find(|response| response.pattern.is_none());
         self.responses.iter().find(matching).or_else(default)
     }
 }

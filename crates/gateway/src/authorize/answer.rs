@@ -27,6 +27,9 @@ const POLICY_BYTES_MAX: usize = 8_192;
 /// The one action of a data-plane request.
 const INVOKE: &str = "execute-api:Invoke";
 
+/// A context: keys and values in the order of the answer.
+type Pairs = Vec<(Box<str>, Box<str>)>;
+
 /// A valid answer: the policy, and what comes with it. This is what the cache keeps, never a verdict.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -34,7 +37,7 @@ pub(crate) struct Grant {
     /// Whether the policy may look at condition keys; building those for a policy that cannot would be waste.
     conditional: bool,
     principal_id: Option<Box<str>>,
-    context: Vec<(Box<str>, Box<str>)>,
+    context: Pairs,
     bytes: usize,
 }
 
@@ -148,13 +151,13 @@ fn token(value: &RawValue) -> &'static str {
 }
 
 /// A flat map of scalars: strings as they are, numbers and booleans as their JSON text, nulls left out.
-fn flat(value: &RawValue) -> Result<Vec<(Box<str>, Box<str>)>, Refusal> {
+fn flat(value: &RawValue) -> Result<Pairs, Refusal> {
     if value.get() == "null" {
         return Ok(Vec::new());
     }
     let members: Members<'_> =
         serde_json::from_str(value.get()).map_err(|_| bad(texts::cannot_deserialize(token(value))))?;
-    let mut out: Vec<(Box<str>, Box<str>)> = Vec::with_capacity(members.0.len());
+    let mut out = Pairs::with_capacity(members.0.len());
     let mut places = hashbrown::HashMap::with_capacity(members.0.len());
     for (name, value) in members.0 {
         // `claims` is reserved for what Cognito authorizers put there.

@@ -27,6 +27,10 @@ pub(super) enum Source {
 }
 
 impl Source {
+    fn header(name: &str) -> Self {
+        Self::Header(name.into())
+    }
+
     pub(super) fn is_header(&self) -> bool {
         matches!(self, Self::Header(_))
     }
@@ -44,8 +48,8 @@ pub(super) fn compile(text: &str) -> Result<Vec<Source>, String> {
 }
 
 fn one(expression: &str) -> Result<Source, String> {
-    let kinds: [(&str, fn(&str) -> Source); 6] = [
-        ("method.request.header.", |name| Source::Header(name.into())),
+    let kinds = [
+        ("method.request.header.", Source::header as fn(&str) -> Source),
         ("method.request.multivalueheader.", |name| Source::MultiHeader(name.into())),
         ("method.request.querystring.", |name| Source::Query(name.into())),
         ("method.request.multivaluequerystring.", |name| Source::MultiQuery(name.into())),

@@ -138,7 +138,10 @@ fn push(headers: &mut Vec<(String, String)>, name: String, value: Value) -> Opti
 mod tests {
     use super::read;
 
-    fn check(payload: &str, expected: Option<(u16, &[(&str, &str)], &str)>) {
+    /// Status, headers and body.
+    type Read<'a> = (u16, &'a [(&'a str, &'a str)], &'a str);
+
+    fn check(payload: &str, expected: Option<Read<'_>>) {
         let answer = read(payload.as_bytes());
         let seen = answer.as_ref().map(|answer| {
             let headers: Vec<(&str, &str)> = answer.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
