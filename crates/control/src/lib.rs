@@ -1,1 +1,200 @@
-//! The control plane: verify, authorize, apply, commit, record, answer.
+//! The control plane: verify, authorize, apply, commit, publish, record, answer.
+//!
+//! Operations are pure and live with their nouns; this crate runs them against the store and makes their changes take
+//! effect. It alone knows both bytes and nouns. It opens no socket: the listener hands requests in.
+
+pub mod accounts;
+mod audit;
+mod authorize;
+mod clock;
+mod dispatch;
+mod exchange;
+mod functions;
+mod host;
+mod invoker;
+mod publish;
+mod reader;
+mod registry;
+mod role;
+mod session;
+mod trail;
+mod upload;
+pub mod vault;
+mod verify;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use environment::{Supervisor, runtimes::Installed};
+use gateway::Gateway;
+use service::ServiceError;
+use store::Store;
+
+pub use clock::{Clock, SystemClock};
+pub use dispatch::{Request, Response};
+pub use invoker::Invoker;
+pub use registry::implemented;
+pub use session::RoleSessions;
+
+use crate::{
+    audit::Audit, authorize::Compiled, functions::Functions, host::NodeHost, vault::Vault, verify::SigningKeys,
+};
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The named development mode: a 12-digit access key id is that account's root identity, `test` is 000000000000, and
+    /// the secret is not checked. Keys issued by IAM are always verified.
+    pub development_credentials: bool,
+    /// How often trails deliver, seconds; AWS delivers about every five minutes.
+    pub trail_delivery_s: u64,
+    /// How often digests are written for trails that validate, seconds; AWS writes one an hour.
+    pub trail_digest_s: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { development_credentials: false, trail_delivery_s: 300, trail_digest_s: 3600 }
+    }
+}
+
+/// Handle of the control plane; clones share everything.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+/// What the calls share.
+pub(crate) struct Inner {
+    options: Options,
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    audit: Arc<Audit>,
+    functions: Functions,
+    runner: Supervisor,
+    installed: Arc<Installed>,
+    compiled: Compiled,
+    signing_keys: SigningKeys,
+    unproven: Mutex<audit::Allowance>,
+    publishing: Mutex<()>,
+    /// Set once, right after the gateway has been given its way to functions.
+    gateway: OnceLock<Gateway>,
+}
+
+impl Control {
+    /// Starts the control plane over a store: everything deployed is published to a new gateway when this returns.
+    /// Must be called on the runtime that is to run background work.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn start(
+        options: Options,
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        runner: Supervisor,
+        gateway_options: gateway::Options,
+    ) -> Result<Self, ServiceError> {
+        let installed = Arc::new(runner.installed().clone());
+        let inner = Arc::new(Inner {
+            options,
+            audit: Audit::start(Arc::clone(&store)),
+            store,
+            vault,
+            clock: Arc::clone(&clock),
+            functions: Functions::default(),
+            runner,
+            installed,
+            compiled: Compiled::default(),
+            signing_keys: SigningKeys::default(),
+            unproven: Mutex::default(),
+            publishing: Mutex::new(()),
+            gateway: OnceLock::new(),
+        });
+        let invoker = Arc::new(Invoker::new(Arc::downgrade(&inner)));
+        let gateway = Gateway::new(
+            gateway_options,
+            invoker,
+            Arc::new(clock::GatewayClock(clock)),
+            Arc::new(gateway::ThreadRandom),
+        );
+        inner.gateway.get_or_init(|| gateway);
+        inner.publish_all()?;
+        Ok(Self { inner })
+    }
+
+    /// The data plane this control plane publishes to.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        self.inner.gateway().clone()
+    }
+
+    /// Answers one control-plane request. Never fails: an error is an answer too.
+    pub async fn handle(&self, request: Request) -> Response {
+        let inner = Arc::clone(&self.inner);
+        let step = tokio::task::spawn_blocking(move || dispatch::run(&inner, &request)).await;
+        match step {
+            Ok(dispatch::Step::Done(response)) => response,
+            Ok(dispatch::Step::Invoke(invoke)) => invoke.run(&self.inner).await,
+            Err(error) => {
+                tracing::error!(%error, "a call panicked");
+                dispatch::failed()
+            }
+        }
+    }
+
+    /// Creates an account; see [`accounts::create`]. Blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_account(&self, id: &str, name: &str) -> Result<accounts::CreatedAccount, ServiceError> {
+        accounts::create(&*self.inner.store, &self.inner.vault, self.inner.clock.now(), id, name)
+    }
+
+    /// Lists accounts; see [`accounts::list`]. Blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn list_accounts(&self) -> Result<Vec<accounts::ListedAccount>, ServiceError> {
+        accounts::list(&*self.inner.store, &self.inner.vault)
+    }
+}
+
+impl Inner {
+    fn gateway(&self) -> &Gateway {
+        #[expect(clippy::expect_used, reason = "set in `Control::start` before anything can call")]
+        self.gateway.get().expect("the gateway is set at start")
+    }
+
+    fn host(&self) -> NodeHost {
+        NodeHost { vault: Arc::clone(&self.vault), installed: Arc::clone(&self.installed) }
+    }
+
+    fn uuid(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    /// Evenly from 0 up to, not including, 1.
+    fn roll(&self) -> f64 {
+        rand::random::<f64>()
+    }
+
+    /// Milliseconds to wait before an operation is applied again: longer each time, never in step with another.
+    fn jitter(&self, attempt: u32) -> u32 {
+        rand::random_range(0..=(1u32 << attempt.min(6)))
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control")
+    }
+}
+
+impl Control {
+    /// Runs functions; for shutting them down last.
+    #[must_use]
+    pub fn runner(&self) -> &Supervisor {
+        &self.inner.runner
+    }
+}

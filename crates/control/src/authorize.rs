@@ -1,0 +1,156 @@
+//! Whether a caller may do what a call needs: identity policies, boundaries, session policies, resource policies.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use policy::{Context, Decide, Decision, Kind, Policy, Request, decide};
+use service::{Caller, Need, Result, ServiceError, Timestamp, Tx};
+use sha2::{Digest, Sha256};
+use wire::table::{Protocol, Service};
+
+/// Compiled policies kept by the hash of their text; when full it starts anew.
+const COMPILED_MAX: usize = 4096;
+
+/// What is known of a call besides who signed it, for condition keys.
+pub struct Circumstances<'a> {
+    /// The client's address.
+    pub source_ip: std::net::IpAddr,
+    /// `User-Agent`, if sent.
+    pub user_agent: Option<&'a str>,
+    /// Whether the call came over TLS.
+    pub secure: bool,
+    /// The region the call was signed for.
+    pub region: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Compiles policies once per text.
+#[derive(Default)]
+pub struct Compiled {
+    by_hash: Mutex<HashMap<[u8; 33], Arc<Policy>>>,
+}
+
+impl Compiled {
+    /// The compiled form of a stored document.
+    ///
+    /// # Errors
+    /// 5xx when a stored document does not parse: it was checked when it was stored, so the caller is refused.
+    pub fn get(&self, text: &str, kind: Kind) -> Result<Arc<Policy>> {
+        let mut key = [0u8; 33];
+        let (tag, hash) = key.split_at_mut(1);
+        tag.copy_from_slice(&[kind as u8]);
+        hash.copy_from_slice(&Sha256::digest(text.as_bytes()));
+        let mut by_hash = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(policy) = by_hash.get(&key) {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = Policy::parse(text, kind)
+            .map(Arc::new)
+            .map_err(|error| ServiceError::internal(format!("a stored policy does not parse: {}", error.message())))?;
+        if by_hash.len() >= COMPILED_MAX {
+            by_hash.clear();
+        }
+        by_hash.insert(key, Arc::clone(&policy));
+        Ok(policy)
+    }
+}
+
+/// Checks every need of a call.
+///
+/// # Errors
+/// The first refusal, in the wording of AWS, or 5xx when a policy cannot be read: nothing is allowed then.
+pub fn check(
+    compiled: &Compiled,
+    service: &Service,
+    caller: &Caller,
+    needs: &[Need],
+    circumstances: &Circumstances<'_>,
+    tx: &mut Tx<'_>,
+) -> Result<()> {
+    if needs.is_empty() {
+        return Ok(());
+    }
+    let documents = platform::iam::principal::documents(tx, caller)?;
+    let compile_all = |texts: &[String], kind: Kind| -> Result<Vec<Arc<Policy>>> {
+        texts.iter().map(|text| compiled.get(text, kind)).collect()
+    };
+    let identity = compile_all(&documents.identity, Kind::Identity)?;
+    let boundary = documents.boundary.as_deref().map(|text| compiled.get(text, Kind::Boundary)).transpose()?;
+    let session = match &caller.session {
+        Some(session) if !session.policies.is_empty() => Some(compile_all(&session.policies, Kind::Session)?),
+        _ => None,
+    };
+    let principal = caller.principal();
+    let identity: Vec<&Policy> = identity.iter().map(Arc::as_ref).collect();
+    let session: Option<Vec<&Policy>> = session.as_ref().map(|list| list.iter().map(Arc::as_ref).collect());
+    for need in needs {
+        let kind = if need.trust { Kind::Trust } else { Kind::Resource };
+        let resource = need.resource_policy.as_deref().map(|text| compiled.get(text, kind)).transpose()?;
+        let mut context = global_keys(caller, circumstances);
+        for (key, value) in &need.context {
+            context.insert(key, value.clone());
+        }
+        let request =
+            Request { action: &need.action, resource: &need.resource, principal: &principal, context: &context };
+        let decision = decide(&Decide {
+            identity: &identity,
+            boundary: boundary.as_deref(),
+            session: session.as_deref(),
+            resource: resource.as_deref(),
+            same_account: need.account == caller.account.as_str(),
+            is_root: caller.is_root(),
+            request: &request,
+        });
+        if let Decision::Denied(denial) = decision {
+            if let Some(refusal) = &need.refusal {
+                return Err((**refusal).clone());
+            }
+            return Err(access_denied(service, denial.sentence(&caller.arn(), &need.action, &need.resource)));
+        }
+    }
+    Ok(())
+}
+
+/// The service's spelling of AccessDenied. Source: control-plane contract, 2.3.
+#[must_use]
+pub fn access_denied(service: &Service, message: String) -> ServiceError {
+    match service.protocol {
+        Protocol::RestJson => ServiceError::new("AccessDeniedException", 403, message),
+        Protocol::AwsJson => ServiceError::new("AccessDeniedException", 400, message),
+        Protocol::AwsQuery | Protocol::RestXml => ServiceError::new("AccessDenied", 403, message),
+    }
+}
+
+/// The global condition keys of a call. Source: IAM User Guide, "AWS global condition context keys".
+fn global_keys(caller: &Caller, circumstances: &Circumstances<'_>) -> Context {
+    let mut context = Context::new();
+    context.insert("aws:SourceIp", circumstances.source_ip.to_string());
+    context.insert("aws:SecureTransport", circumstances.secure.to_string());
+    context.insert("aws:CurrentTime", circumstances.now.iso_s());
+    context.insert("aws:EpochTime", circumstances.now.s().to_string());
+    context.insert("aws:RequestedRegion", circumstances.region);
+    if let Some(agent) = circumstances.user_agent {
+        context.insert("aws:UserAgent", agent);
+    }
+    context.insert("aws:PrincipalAccount", caller.account.as_str());
+    context.insert("aws:PrincipalArn", caller.role_arn().unwrap_or_else(|| caller.arn()));
+    context.insert("aws:userid", caller.user_id());
+    match &caller.identity {
+        service::Identity::Root => context.insert("aws:PrincipalType", "Account"),
+        service::Identity::User { name, .. } => {
+            context.insert("aws:PrincipalType", "User");
+            context.insert("aws:username", name.clone());
+        }
+        service::Identity::Role { .. } => context.insert("aws:PrincipalType", "AssumedRole"),
+    }
+    if let Some(session) = &caller.session {
+        context.insert("aws:TokenIssueTime", session.issued_at.iso_s());
+        if let Some(source) = &session.source_identity {
+            context.insert("aws:SourceIdentity", source.clone());
+        }
+    }
+    context
+}

@@ -1,0 +1,225 @@
+//! Lambda's Invoke for signed callers.
+
+use std::{ops::Range, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use lambda::{
+    directory::QualifierKey,
+    invoke::{FunctionError, Invocation, Outcome, RunError},
+    name::Address,
+    permission::ResourcePolicy,
+};
+use platform::cloudtrail::record::UserIdentity;
+use serde_json::Value;
+use service::{Need, ServiceError, Tx};
+use wire::{protocol, table::Service};
+
+use crate::{
+    Inner, authorize,
+    dispatch::{Known, Refusal, Response},
+    functions::FunctionKey,
+    invoker::{Attribution, Permitted},
+    reader::SnapshotReader,
+    trail,
+};
+
+/// Largest synchronous event. Source: Lambda Developer Guide, "Lambda quotas": 6 MB.
+pub const EVENT_BYTES_MAX: usize = 6_291_556;
+/// Longest client context, base64. Source: as above.
+const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
+
+/// An Invoke that is authorized and waits to run.
+pub(crate) struct SignedInvoke {
+    service: &'static Service,
+    request_id: String,
+    key: QualifierKey,
+    invoked_arn: String,
+    payload: Bytes,
+    client_context: Option<String>,
+    log_tail: bool,
+    dry_run: bool,
+    attribution: Attribution,
+}
+
+impl SignedInvoke {
+    /// Everything before the run: names, limits, permission.
+    ///
+    /// # Errors
+    /// Lambda's errors; the function has not run.
+    pub(crate) fn prepare(known: &Known<'_>, params: &Value, payload: Option<Range<usize>>) -> Result<Self, Refusal> {
+        let shown = trail::request_parameters(known.op, params);
+        Self::checked(known, params, payload).map_err(|error| Refusal { error: Box::new(error), parameters: shown })
+    }
+
+    fn checked(known: &Known<'_>, params: &Value, payload: Option<Range<usize>>) -> Result<Self, ServiceError> {
+        let text = |name: &str| params.get(name).and_then(Value::as_str);
+        let invalid =
+            |text: &str| ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User");
+        let dry_run = match text("InvocationType").unwrap_or("RequestResponse") {
+            "RequestResponse" => false,
+            "DryRun" => true,
+            // Refused rather than run at once: an event that was accepted must survive a crash.
+            _ => {
+                return Err(invalid(
+                    "Asynchronous invocation (InvocationType Event) is not supported by this version of Portcullis. Use RequestResponse.",
+                ));
+            }
+        };
+        for member in ["TenantId", "DurableExecutionName"] {
+            if text(member).is_some() {
+                return Err(invalid(&format!(
+                    "{member} is not supported by this version of Portcullis. Leave it out."
+                )));
+            }
+        }
+        let client_context = text("ClientContext").map(client_context).transpose()?;
+        let payload = payload
+            .and_then(|range| {
+                (range.end <= known.call.request.body.len()).then(|| known.call.request.body.slice(range))
+            })
+            .unwrap_or_default();
+        let payload = event(payload)?;
+        let address = authorized(known, params)?;
+        let key = QualifierKey {
+            account: address.account.to_string(),
+            region: address.region.clone(),
+            function: address.function.clone(),
+            qualifier: address.qualifier.clone().unwrap_or_default(),
+        };
+        let request = known.call.request;
+        Ok(Self {
+            service: known.op.service,
+            request_id: known.call.request_id.clone(),
+            invoked_arn: address.qualified_arn(),
+            payload,
+            client_context,
+            log_tail: text("LogType") == Some("Tail"),
+            dry_run,
+            attribution: Attribution {
+                identity: UserIdentity::Caller(&known.caller).to_value(),
+                source_ip: request.client.to_string(),
+                user_agent: request.header("user-agent").unwrap_or_default().to_owned(),
+                source_arn: None,
+                foreign: key.account != known.caller.account.as_str(),
+                username: Some(known.caller.username().to_owned()),
+                access_key_id: Some(known.caller.access_key_id.clone()),
+            },
+            key,
+        })
+    }
+
+    /// Runs it and answers.
+    pub(crate) async fn run(self, inner: &Arc<Inner>) -> Response {
+        let (service, request_id) = (self.service, self.request_id.clone());
+        match self.outcome(inner).await {
+            Ok(response) => response,
+            Err(error) => protocol::encode_error(service, &error, &request_id).into(),
+        }
+    }
+
+    async fn outcome(self, inner: &Arc<Inner>) -> Result<Response, ServiceError> {
+        let not_found = || {
+            ServiceError::new("ResourceNotFoundException", 404, format!("Function not found: {}", self.invoked_arn))
+                .with_field("Type", "User")
+                .with_upper_message()
+        };
+        let function = inner.function(FunctionKey::from(&self.key)).await.ok_or_else(not_found)?;
+        let target = Arc::clone(function.target(&self.key.qualifier).ok_or_else(not_found)?);
+        if self.dry_run {
+            return Ok(answer(204, &self.request_id, Vec::new(), Bytes::new()));
+        }
+        let invocation = Invocation {
+            request_id: self.request_id.clone(),
+            invoked_arn: self.invoked_arn.clone(),
+            payload: self.payload,
+            trace_id: None,
+            client_context: self.client_context,
+            log_tail: self.log_tail,
+        };
+        let permitted = Permitted { key: self.key, function, target, attribution: self.attribution };
+        match inner.run_permitted(permitted, self.invoked_arn, invocation).await {
+            Ok(outcome) => Ok(outcome_answer(outcome, &self.request_id)),
+            Err(error) => Err(run_error(error)),
+        }
+    }
+}
+
+/// The function named, once the caller may invoke it. Its own policy counts too, whichever account it is of.
+fn authorized(known: &Known<'_>, params: &Value) -> Result<Address, ServiceError> {
+    let inner = known.call.inner;
+    let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
+    let mut tx = Tx::new(&mut reader);
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let name = text("FunctionName").unwrap_or_default();
+    let address = known.with_cx(|cx| Address::resolve(name, text("Qualifier"), cx))?;
+    let qualifier = address.qualifier.as_deref().unwrap_or_default();
+    let own = tx.get::<ResourcePolicy>(&address.scope(), &address.function, qualifier)?;
+    let mut need = Need::new("lambda:InvokeFunction", address.qualified_arn(), address.account.as_str());
+    need.resource_policy = own.map(|own| own.document());
+    authorize::check(&inner.compiled, known.op.service, &known.caller, &[need], &known.circumstances(), &mut tx)?;
+    Ok(address)
+}
+
+fn event(payload: Bytes) -> Result<Bytes, ServiceError> {
+    if payload.len() > EVENT_BYTES_MAX {
+        let text = format!("Request must be smaller than {EVENT_BYTES_MAX} bytes for the InvokeFunction operation");
+        return Err(ServiceError::new("RequestTooLargeException", 413, text).with_field("Type", "User"));
+    }
+    // A call without a payload gives the handler an empty object.
+    if payload.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
+        Ok(_) => Ok(payload),
+        Err(error) => {
+            let text = format!("Could not parse request body into json: {error}");
+            Err(ServiceError::new("InvalidRequestContentException", 400, text).with_field("Type", "User"))
+        }
+    }
+}
+
+fn client_context(text: &str) -> Result<String, ServiceError> {
+    let refuse = |text: &str| ServiceError::new("InvalidRequestContentException", 400, text).with_field("Type", "User");
+    if text.len() > CLIENT_CONTEXT_BYTES_MAX {
+        return Err(refuse("Client context must be no more than 3583 bytes when base64-encoded."));
+    }
+    let decoded =
+        STANDARD.decode(text).map_err(|_| refuse("Client context must be a valid Base64-encoded JSON object."))?;
+    String::from_utf8(decoded)
+        .ok()
+        .filter(|json| serde_json::from_str::<serde_json::Map<String, Value>>(json).is_ok())
+        .ok_or_else(|| refuse("Client context must be a valid Base64-encoded JSON object."))
+}
+
+fn outcome_answer(outcome: Outcome, request_id: &str) -> Response {
+    let mut headers = vec![("X-Amz-Executed-Version".to_owned(), outcome.executed_version)];
+    if let Some(error) = outcome.function_error {
+        let text = match error {
+            FunctionError::Handled => "Handled",
+            FunctionError::Unhandled => "Unhandled",
+        };
+        headers.push(("X-Amz-Function-Error".to_owned(), text.to_owned()));
+    }
+    if let Some(tail) = outcome.log_tail {
+        headers.push(("X-Amz-Log-Result".to_owned(), STANDARD.encode(tail)));
+    }
+    answer(200, request_id, headers, outcome.payload)
+}
+
+fn answer(status: u16, request_id: &str, mut headers: Vec<(String, String)>, body: Bytes) -> Response {
+    headers.push(("x-amzn-RequestId".to_owned(), request_id.to_owned()));
+    headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+    Response { status, headers, body }
+}
+
+fn run_error(error: RunError) -> ServiceError {
+    match error {
+        RunError::Throttled { reason } => ServiceError::new("TooManyRequestsException", 429, "Rate Exceeded.")
+            .with_field("Reason", reason)
+            .with_field("Type", "User"),
+        RunError::TooLarge => ServiceError::new("RequestTooLargeException", 413, "The event is larger than 6 MB.")
+            .with_field("Type", "User"),
+        RunError::Unavailable(text) => ServiceError::new("ServiceException", 500, text).with_field("Type", "Service"),
+    }
+}

@@ -1,0 +1,4 @@
+//! Operations that stream or wait, one file each. Everything else is a pure change of state.
+
+pub mod invoke;
+pub mod lookup_events;

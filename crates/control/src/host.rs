@@ -1,0 +1,32 @@
+//! What pure operations borrow from the node.
+
+use std::sync::Arc;
+
+use environment::runtimes::{Installed, runnable};
+use service::Host;
+
+use crate::vault::{Vault, random};
+
+/// [`Host`] over the installation's vault and the node's interpreters.
+pub struct NodeHost {
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) installed: Arc<Installed>,
+}
+
+impl Host for NodeHost {
+    fn random(&mut self, out: &mut [u8]) {
+        random(out);
+    }
+
+    fn seal(&mut self, purpose: &str, plain: &[u8]) -> String {
+        self.vault.seal_text(purpose, plain)
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        self.vault.open_text(purpose, sealed)
+    }
+
+    fn runtime(&self, identifier: &str) -> Result<Option<String>, String> {
+        runnable(identifier, &self.installed).map(|resolved| resolved.warning).map_err(|refusal| refusal.message)
+    }
+}

@@ -1,0 +1,152 @@
+//! Running a function for somebody: permission first, then the run, then its CloudTrail record.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use lambda::{
+    directory::{QualifierKey, permit},
+    invoke::{
+        BoxFuture, Invocation, Invoke, InvokeError, InvokeRequest, Invoker as OnBehalf, Outcome, Run as _, RunError,
+    },
+};
+use platform::cloudtrail::record::{GATEWAY_INVOKED_BY, LambdaInvoke, UserIdentity};
+use policy::Principal;
+use serde_json::Value;
+
+use crate::{
+    Inner,
+    functions::{Function, FunctionKey},
+};
+
+/// The service principal the gateway calls functions as.
+pub const GATEWAY_PRINCIPAL: &str = "apigateway.amazonaws.com";
+
+/// The data plane's way to functions.
+pub struct Invoker {
+    inner: Weak<Inner>,
+    gateway: Principal,
+}
+
+/// Who a data event names.
+pub struct Attribution {
+    pub identity: Value,
+    pub source_ip: String,
+    pub user_agent: String,
+    pub source_arn: Option<String>,
+    /// Whether the caller is of another account than the function.
+    pub foreign: bool,
+    pub username: Option<String>,
+    pub access_key_id: Option<String>,
+}
+
+impl Invoker {
+    pub(crate) fn new(inner: Weak<Inner>) -> Self {
+        Self { inner, gateway: Principal::Service(GATEWAY_PRINCIPAL.into()) }
+    }
+
+    async fn permitted(&self, inner: &Arc<Inner>, request: &InvokeRequest) -> Result<Permitted, InvokeError> {
+        let key = QualifierKey::parse(&request.function_arn)
+            .ok_or_else(|| InvokeError::NotPermitted(format!("'{}' is not a function ARN", request.function_arn)))?;
+        let missing = || InvokeError::NotPermitted(format!("there is no function {}", request.function_arn));
+        let function = inner.function(FunctionKey::from(&key)).await.ok_or_else(missing)?;
+        let target = Arc::clone(function.target(&key.qualifier).ok_or_else(missing)?);
+        let attribution = match &request.invoker {
+            OnBehalf::ApiGateway { source_arn, source_account } => {
+                permit(&target, &self.gateway, &request.function_arn, Some(source_arn), Some(source_account))
+                    .map_err(|refusal| InvokeError::NotPermitted(refusal.to_string()))?;
+                Attribution {
+                    identity: UserIdentity::Service { invoked_by: GATEWAY_INVOKED_BY }.to_value(),
+                    source_ip: GATEWAY_INVOKED_BY.into(),
+                    user_agent: GATEWAY_INVOKED_BY.into(),
+                    source_arn: Some(source_arn.clone()),
+                    foreign: *source_account != key.account,
+                    username: None,
+                    access_key_id: None,
+                }
+            }
+            OnBehalf::Role { role_arn, source_account } => {
+                inner.permit_role(&target, &key, &request.function_arn, role_arn, source_account).await?
+            }
+        };
+        Ok(Permitted { key, function, target, attribution })
+    }
+}
+
+/// A function that may be run, and for whom. Only [`Invoker::permitted`] and the signed Invoke make one.
+pub(crate) struct Permitted {
+    pub key: QualifierKey,
+    pub function: Arc<Function>,
+    pub target: Arc<lambda::directory::Target>,
+    pub attribution: Attribution,
+}
+
+impl Inner {
+    /// Runs a permitted function and records the invocation.
+    pub(crate) async fn run_permitted(
+        &self,
+        permitted: Permitted,
+        invoked_arn: String,
+        invocation: Invocation,
+    ) -> Result<Outcome, RunError> {
+        let Permitted { key, function, target, attribution } = permitted;
+        let Some(_in_flight) = function.enter(&target) else {
+            return Err(RunError::Throttled { reason: "ReservedFunctionConcurrentInvocationLimitExceeded" });
+        };
+        let revision = Arc::clone(target.draw(self.roll()));
+        let function_arn = format!("arn:aws:lambda:{}:{}:function:{}", key.region, key.account, key.function);
+        self.audit.invoked(LambdaInvoke {
+            event_id: self.uuid(),
+            request_id: invocation.request_id.clone(),
+            now: self.clock.now(),
+            region: key.region,
+            identity: attribution.identity,
+            source_ip: attribution.source_ip,
+            user_agent: attribution.user_agent,
+            function_name: invoked_arn,
+            source_arn: attribution.source_arn,
+            function_arn,
+            executed_version: revision.version.clone(),
+            account: key.account,
+            // The gateway is an account of AWS's own, so its calls carry a shared id wherever the API lives.
+            shared_event_id: attribution.foreign.then(|| self.uuid()),
+            username: attribution.username,
+            access_key_id: attribution.access_key_id,
+        });
+        self.runner.run(revision, invocation).await
+    }
+}
+
+impl Invoke for Invoker {
+    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+        Box::pin(async move {
+            let inner = self
+                .inner
+                .upgrade()
+                .ok_or_else(|| InvokeError::Run(RunError::Unavailable("the server is stopping".into())))?;
+            let permitted = self.permitted(&inner, &request).await?;
+            let InvokeRequest { function_arn, payload, gateway_request_id, timeout_ms, .. } = request;
+            let invocation = Invocation {
+                request_id: inner.uuid(),
+                invoked_arn: function_arn.clone(),
+                payload,
+                trace_id: None,
+                client_context: None,
+                log_tail: false,
+            };
+            tracing::debug!(
+                gateway_request_id,
+                function_arn,
+                request_id = invocation.request_id,
+                "invoking for the gateway"
+            );
+            let run = inner.run_permitted(permitted, function_arn, invocation);
+            match tokio::time::timeout(Duration::from_millis(timeout_ms), run).await {
+                Ok(Ok(outcome)) => Ok(outcome),
+                Ok(Err(error)) => Err(InvokeError::Run(error)),
+                Err(_) => Err(InvokeError::TimedOut),
+            }
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! Which operations exist here, and how each is run.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use service::Entry;
+
+/// How an operation is run.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// A pure change of state.
+    Apply(&'static Entry),
+    /// One that streams or waits.
+    Exchange(Exchange),
+}
+
+/// The operations that are not a pure change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// Lambda's Invoke.
+    Invoke,
+    /// CloudTrail's LookupEvents: reads the event history.
+    LookupEvents,
+}
+
+/// Lists of operations by service, as botocore spells the services.
+fn lists() -> [(&'static str, &'static [&'static [Entry]]); 5] {
+    [
+        ("apigateway", apigateway::OPERATIONS),
+        ("lambda", lambda::OPERATIONS),
+        ("iam", platform::iam::OPERATIONS),
+        ("sts", platform::sts::OPERATIONS),
+        ("cloudtrail", platform::cloudtrail::OPERATIONS),
+    ]
+}
+
+const EXCHANGES: [(&str, &str, Exchange); 2] =
+    [("lambda", "Invoke", Exchange::Invoke), ("cloudtrail", "LookupEvents", Exchange::LookupEvents)];
+
+/// How this operation is run; `None` when this version does not have it.
+#[must_use]
+pub fn find(service: &'static str, operation: &'static str) -> Option<Run> {
+    static INDEX: OnceLock<HashMap<(&'static str, &'static str), Run>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| {
+        let mut index = HashMap::new();
+        for (service, nouns) in lists() {
+            for entry in nouns.iter().flat_map(|list| list.iter()) {
+                index.insert((service, entry.name), Run::Apply(entry));
+            }
+        }
+        for (service, name, exchange) in EXCHANGES {
+            index.insert((service, name), Run::Exchange(exchange));
+        }
+        index
+    });
+    index.get(&(service, operation)).copied()
+}
+
+/// Every operation this version has, as (service, operation), sorted.
+#[must_use]
+pub fn implemented() -> Vec<(&'static str, &'static str)> {
+    let mut all: Vec<_> = lists()
+        .into_iter()
+        .flat_map(|(service, nouns)| nouns.iter().flat_map(|list| list.iter()).map(move |entry| (service, entry.name)))
+        .chain(EXCHANGES.iter().map(|(service, name, _)| (*service, *name)))
+        .collect();
+    all.sort_unstable();
+    all
+}
