@@ -45,7 +45,7 @@ impl Call {
         let invoker = match credentials {
             Some(role) => {
                 let role_arn = substitute(role, origin.variables)?;
-                check_role(&role_arn)?;
+                check_role(&role_arn, origin.account)?;
                 Invoker::Role { role_arn, source_account }
             }
             None => {
@@ -120,17 +120,17 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_$".contains(&byte))
 }
 
-/// A role of some account. The caller's own credentials (`arn:aws:iam::*:user/*`) need signed requests, which this
+/// A role of the API's own account. The caller's own credentials (`arn:aws:iam::*:user/*`) need signed requests, which this
 /// version does not take.
-fn check_role(arn: &str) -> Result<(), String> {
+fn check_role(arn: &str, account: &str) -> Result<(), String> {
     let fields: Vec<&str> = arn.splitn(6, ':').collect();
     match fields.as_slice() {
-        ["arn", partition, "iam", "", account, resource]
-            if !partition.is_empty() && is_account(account) && resource.len() > 5 && resource.starts_with("role/") =>
+        ["arn", partition, "iam", "", owner, resource]
+            if !partition.is_empty() && *owner == account && resource.len() > 5 && resource.starts_with("role/") =>
         {
             Ok(())
         }
-        _ => Err(format!("`{arn}` is not the ARN of a role")),
+        _ => Err(format!("`{arn}` is not a role of the API's account")),
     }
 }
 

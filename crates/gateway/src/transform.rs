@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use apigateway::{integration::IntegrationResponse, method::Method as Record};
+use apigateway::{integration::IntegrationResponse, mapping::Mapping, method::Method as Record};
 use bytes::Bytes;
 use regex::Regex;
 
@@ -237,20 +237,15 @@ impl Response {
 
 impl Source {
     fn compile(text: &str, origin: &Origin<'_>) -> Result<Self, String> {
-        let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
-        if let Some(literal) = quoted {
-            return Ok(Self::Literal(literal.into()));
+        match Mapping::parse(text) {
+            Ok(Mapping::Literal(text)) => Ok(Self::Literal(text.into())),
+            Ok(Mapping::StageVariable(name)) => {
+                Ok(Self::Literal(origin.variables.get(&name).map(String::as_str).unwrap_or_default().into()))
+            }
+            Ok(Mapping::Context(path)) => Ok(Self::Context(Variable::parse(&path))),
+            Ok(Mapping::Header(_)) => Ok(Self::Backend),
+            Err(_) => Err(format!("the mapping source `{text}` is not supported")),
         }
-        if let Some(name) = text.strip_prefix("stageVariables.") {
-            return Ok(Self::Literal(origin.variables.get(name).map(String::as_str).unwrap_or_default().into()));
-        }
-        if let Some(path) = text.strip_prefix("context.") {
-            return Ok(Self::Context(Variable::parse(path)));
-        }
-        if text.starts_with("integration.response.header.") {
-            return Ok(Self::Backend);
-        }
-        Err(format!("the mapping source `{text}` is not supported"))
     }
 
     fn value<'a>(&'a self, scope: &Scope<'a>) -> Cow<'a, str> {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use apigateway::identity_source::IdentitySource;
+
 use super::{Authorizer, Kind, cache::Refusal};
 use crate::{
     context::{Scope, Variable},
@@ -16,23 +18,14 @@ use crate::{
 /// One compiled source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Name without case, last value.
-    Header(Box<str>),
-    MultiHeader(Box<str>),
-    /// Exact name, last value.
-    Query(Box<str>),
-    MultiQuery(Box<str>),
-    StageVariable(Box<str>),
+    /// What the request holds or the stage fixes.
+    Named(IdentitySource),
     Context(Variable),
 }
 
 impl Source {
-    fn header(name: &str) -> Self {
-        Self::Header(name.into())
-    }
-
     pub(super) fn is_header(&self) -> bool {
-        matches!(self, Self::Header(_))
+        matches!(self, Self::Named(IdentitySource::Header(_)))
     }
 }
 
@@ -41,25 +34,12 @@ impl Source {
 /// # Errors
 /// Names the expression that is no source.
 pub(super) fn compile(text: &str) -> Result<Vec<Source>, String> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    text.split(',').map(|expression| one(expression.trim())).collect()
-}
-
-fn one(expression: &str) -> Result<Source, String> {
-    let kinds = [
-        ("method.request.header.", Source::header as fn(&str) -> Source),
-        ("method.request.multivalueheader.", |name| Source::MultiHeader(name.into())),
-        ("method.request.querystring.", |name| Source::Query(name.into())),
-        ("method.request.multivaluequerystring.", |name| Source::MultiQuery(name.into())),
-        ("stageVariables.", |name| Source::StageVariable(name.into())),
-        ("context.", |path| Source::Context(Variable::parse(path))),
-    ];
-    kinds
-        .iter()
-        .find_map(|(prefix, make)| expression.strip_prefix(prefix).filter(|name| !name.is_empty()).map(make))
-        .ok_or_else(|| format!("`{expression}` is not an identity source"))
+    let sources = IdentitySource::parse(text).map_err(|found| format!("`{}` is not an identity source", found.0))?;
+    let compiled = sources.into_iter().map(|source| match source {
+        IdentitySource::Context(path) => Source::Context(Variable::parse(&path)),
+        other => Source::Named(other),
+    });
+    Ok(compiled.collect())
 }
 
 /// Who the caller says it is.
@@ -105,45 +85,39 @@ fn read<'a>(source: &'a Source, scope: &Scope<'a>) -> Vec<Cow<'a, str>> {
     let arrived = scope.matched.arrived();
     let pairs = || query(arrived.raw_query.as_deref().unwrap_or_default());
     let one = |value: Option<Cow<'a, str>>| value.into_iter().collect::<Vec<_>>();
+    let source = match source {
+        Source::Context(variable) => return one(Some(variable.value(scope))),
+        Source::Named(source) => source,
+    };
     match source {
-        Source::Header(name) => one(arrived.headers.last(name).map(Cow::Borrowed)),
-        Source::MultiHeader(name) => arrived.headers.all(name).map(Cow::Borrowed).collect(),
-        Source::Query(name) => one(pairs().filter(|(own, _)| *own == **name).last().map(|(_, value)| value)),
-        Source::MultiQuery(name) => pairs().filter(|(own, _)| *own == **name).map(|(_, value)| value).collect(),
-        Source::StageVariable(name) => {
-            one(scope.matched.program().variables().get(&**name).map(|value| Cow::Borrowed(value.as_str())))
+        IdentitySource::Header(name) => one(arrived.headers.last(name).map(Cow::Borrowed)),
+        IdentitySource::MultiValueHeader(name) => arrived.headers.all(name).map(Cow::Borrowed).collect(),
+        IdentitySource::QueryString(name) => one(pairs().filter(|(own, _)| own == name).last().map(|(_, value)| value)),
+        IdentitySource::MultiValueQueryString(name) => {
+            pairs().filter(|(own, _)| own == name).map(|(_, value)| value).collect()
         }
-        Source::Context(variable) => one(Some(variable.value(scope))),
+        IdentitySource::StageVariable(name) => {
+            one(scope.matched.program().variables().get(name).map(|value| Cow::Borrowed(value.as_str())))
+        }
+        // Compiled to a variable.
+        IdentitySource::Context(_) => Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use apigateway::identity_source::IdentitySource;
+
     use super::{Source, compile};
     use crate::context::Variable;
 
     #[test]
-    fn sources_keep_their_order_and_lose_their_blanks() {
-        let sources = compile(
-            "method.request.header.Auth, method.request.querystring.q , stageVariables.v,context.identity.sourceIp,\
-             method.request.multivalueheader.M,method.request.multivaluequerystring.n",
-        );
-        let expected = vec![
-            Source::Header("Auth".into()),
-            Source::Query("q".into()),
-            Source::StageVariable("v".into()),
-            Source::Context(Variable::IdentitySourceIp),
-            Source::MultiHeader("M".into()),
-            Source::MultiQuery("n".into()),
-        ];
+    fn context_paths_are_compiled_and_unknown_expressions_refused() {
+        let sources = compile("method.request.header.Auth, context.identity.sourceIp");
+        let expected =
+            vec![Source::Named(IdentitySource::Header("Auth".to_owned())), Source::Context(Variable::IdentitySourceIp)];
         assert_eq!(sources, Ok(expected));
         assert_eq!(compile(" "), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn path_parameters_and_other_texts_are_no_sources() {
-        for text in ["method.request.path.id", "Authorization", "method.request.header.", "context.stage,,", ","] {
-            assert!(compile(text).is_err(), "{text}");
-        }
+        assert!(compile("method.request.path.id").is_err());
     }
 }

@@ -101,16 +101,11 @@ impl Authorizer {
     }
 }
 
-/// An expression that must match the whole text. Linear time, since it comes from a tenant; what only a back-tracking
-/// engine knows (look-around, back-references) does not compile.
+/// A tenant's expression that must match the whole text. What only a back-tracking engine knows (look-around,
+/// back-references) does not compile.
 pub(crate) fn whole(expression: &str) -> Result<Regex, String> {
-    let compile = |text: &str| {
-        let built = regex::RegexBuilder::new(text).size_limit(1 << 20).build();
-        built.map_err(|error| format!("the expression `{expression}` cannot be compiled: {error}"))
-    };
-    // Alone first: unbalanced parentheses must not close the group put around it.
-    compile(expression)?;
-    compile(&format!(r"\A(?:{expression})\z"))
+    apigateway::pattern::compile(expression)
+        .map_err(|error| format!("the expression `{expression}` cannot be compiled: {error}"))
 }
 
 /// What an authorizer granted to one request.
