@@ -21,7 +21,10 @@ const PREFIX_CHARS_MAX: usize = 200;
 /// `InsufficientS3BucketPolicyException`.
 pub(crate) fn check(tx: &mut Tx<'_>, trail: &Trail, now: Timestamp) -> Result<()> {
     let name = &trail.s3_bucket_name;
-    check_name(name)?;
+    if !bucket::is_name(name) {
+        // [U] The text.
+        return Err(error("InvalidS3BucketNameException", format!("Bucket name is invalid: {name}")));
+    }
     if trail.s3_key_prefix.as_ref().is_some_and(|prefix| prefix.chars().count() > PREFIX_CHARS_MAX) {
         return Err(error("InvalidS3PrefixException", "The S3 prefix is longer than 200 characters."));
     }
@@ -63,14 +66,4 @@ fn allows(bucket: &Bucket, trail: &Trail, action: &str, resource: &str) -> bool 
     }
     let principal = Principal::Service(PRINCIPAL.into());
     policy.evaluate(&Request { action, resource, principal: &principal, context: &context }).is_allow()
-}
-
-/// Source: Amazon S3 User Guide, "General purpose bucket naming rules". [U] The text.
-fn check_name(name: &str) -> Result<()> {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fits = (3..=63).contains(&name.len())
-        && name.chars().all(|c| edge(c) || matches!(c, '.' | '-'))
-        && name.starts_with(edge)
-        && name.ends_with(edge);
-    if fits { Ok(()) } else { Err(error("InvalidS3BucketNameException", format!("Bucket name is invalid: {name}"))) }
 }

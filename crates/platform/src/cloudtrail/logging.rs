@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use service::{Cx, Entry, Need, Operation, Record, Result, Timestamp, Tx};
+use service::{Cx, Entry, Operation, Record, Result, Timestamp, Tx};
 
 use super::{
     error::error,
-    name,
     trail::{self, Done, Trail, TrailRef},
 };
 
@@ -101,10 +100,6 @@ impl Operation for StartLogging {
     type Input = TrailRef;
     type Output = Done;
 
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
-
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Done> {
         let mut trail = trail::at_home(tx, cx, &input.name)?;
         if trail.is_logging() {
@@ -128,10 +123,6 @@ impl Operation for StopLogging {
     type Input = TrailRef;
     type Output = Done;
 
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
-
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Done> {
         let mut trail = trail::at_home(tx, cx, &input.name)?;
         if let Some(window) = trail.windows.last_mut().filter(|window| window.to.is_none()) {
@@ -148,10 +139,6 @@ impl Operation for GetTrailStatus {
     const NAME: &'static str = "GetTrailStatus";
     type Input = TrailRef;
     type Output = Value;
-
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let trail = trail::find(tx, cx, &input.name)?;

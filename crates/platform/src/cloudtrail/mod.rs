@@ -17,10 +17,5 @@ mod tests;
 pub mod trail;
 
 /// Every operation of CloudTrail that is a pure change of state.
-pub const OPERATIONS: &[&[Entry]] = &[
-    trail::OPERATIONS,
-    logging::OPERATIONS,
-    selector::OPERATIONS,
-    tag::OPERATIONS,
-    public_key::OPERATIONS,
-];
+pub const OPERATIONS: &[&[Entry]] =
+    &[trail::OPERATIONS, logging::OPERATIONS, selector::OPERATIONS, tag::OPERATIONS, public_key::OPERATIONS];

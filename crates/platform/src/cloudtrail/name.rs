@@ -1,7 +1,7 @@
 //! Names and ARNs of trails.
 
 use policy::Arn;
-use service::{Cx, Need, Result};
+use service::{Cx, Result};
 
 use super::error::error;
 
@@ -49,15 +49,6 @@ impl Reference {
 #[must_use]
 pub fn arn(region: &str, account: &str, name: &str) -> String {
     format!("arn:aws:cloudtrail:{region}:{account}:trail/{name}")
-}
-
-/// The permission on one trail. A name nobody can have is left as it stands: the call is refused for it afterwards.
-pub(crate) fn need(default: Need, text: &str, cx: &Cx<'_>) -> Vec<Need> {
-    let resource = match Reference::parse(text, cx) {
-        Ok(reference) => reference.arn(),
-        Err(_) => default.resource.clone(),
-    };
-    vec![Need { resource, ..default }]
 }
 
 /// Checks a trail's name. Source: CloudTrail API Reference, "CreateTrail"; texts of the first four as AWS gives them.

@@ -161,9 +161,11 @@ impl Management<'_> {
         put("eventID", self.event_id.into());
         put("readOnly", self.read_only.into());
         if !self.resources.is_empty() {
-            let resources = self.resources.iter().map(|(kind, arn)| json!({
-                "accountId": self.recipient_account, "type": kind, "ARN": arn,
-            }));
+            let resources = self.resources.iter().map(|(kind, arn)| {
+                json!({
+                    "accountId": self.recipient_account, "type": kind, "ARN": arn,
+                })
+            });
             put("resources", resources.collect());
         }
         put("eventType", "AwsApiCall".into());

@@ -5,11 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use service::{Cx, Entry, Need, Operation, Result, Tx};
+use service::{Cx, Entry, Operation, Result, Tx};
 
 use super::{
     error::{error, invalid_selectors, unsupported},
-    name,
     trail::{self, Trail},
 };
 
@@ -442,10 +441,6 @@ impl Operation for PutEventSelectors {
     type Input = PutEventSelectorsInput;
     type Output = Value;
 
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.trail_name, cx))
-    }
-
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let mut trail = trail::at_home(tx, cx, &input.trail_name)?;
         // [U] The text.
@@ -474,10 +469,6 @@ impl Operation for GetEventSelectors {
     type Input = SelectorsOf;
     type Output = Value;
 
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.trail_name, cx))
-    }
-
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let trail = trail::find(tx, cx, &input.trail_name)?;
         Ok(trail.selectors.clone().unwrap_or_default().view(&trail.arn()))
@@ -492,13 +483,6 @@ impl Operation for GetInsightSelectors {
     const REFUSED: &'static [&'static str] = &["EventDataStore"];
     type Input = InsightSelectorsOf;
     type Output = Value;
-
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(match &input.trail_name {
-            Some(text) => name::need(default, text, cx),
-            None => vec![default],
-        })
-    }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let trail = trail::find(tx, cx, input.trail_name.as_deref().unwrap_or_default())?;
@@ -533,13 +517,6 @@ impl Operation for PutInsightSelectors {
     const REFUSED: &'static [&'static str] = &["EventDataStore", "InsightsDestination"];
     type Input = PutInsightSelectorsInput;
     type Output = Value;
-
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(match &input.trail_name {
-            Some(text) => name::need(default, text, cx),
-            None => vec![default],
-        })
-    }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let trail = trail::at_home(tx, cx, input.trail_name.as_deref().unwrap_or_default())?;

@@ -322,10 +322,6 @@ impl Operation for UpdateTrail {
     type Input = UpdateTrailInput;
     type Output = Value;
 
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
-
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         let mut trail = at_home(tx, cx, &input.name)?;
         input.wanted.lay_over(&mut trail, cx.now)?;
@@ -353,10 +349,6 @@ impl Operation for DeleteTrail {
     const NAME: &'static str = "DeleteTrail";
     type Input = TrailRef;
     type Output = Done;
-
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Done> {
         let trail = at_home(tx, cx, &input.name)?;
@@ -418,10 +410,6 @@ impl Operation for GetTrail {
     const NAME: &'static str = "GetTrail";
     type Input = TrailRef;
     type Output = Value;
-
-    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
-        Ok(name::need(default, &input.name, cx))
-    }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Value> {
         Ok(json!({ "Trail": find(tx, cx, &input.name)?.view() }))
