@@ -32,7 +32,7 @@ use store::Store;
 pub use clock::{Clock, SystemClock};
 pub use dispatch::{Request, Response};
 pub use invoker::Invoker;
-pub use registry::implemented;
+pub use registry::{implemented, refused};
 pub use session::RoleSessions;
 
 use crate::{

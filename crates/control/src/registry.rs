@@ -66,3 +66,12 @@ pub fn implemented() -> Vec<(&'static str, &'static str)> {
     all.sort_unstable();
     all
 }
+
+/// Input members of AWS's model that this operation refuses, because nothing enforces them yet.
+#[must_use]
+pub fn refused(service: &'static str, operation: &'static str) -> &'static [&'static str] {
+    match find(service, operation) {
+        Some(Run::Apply(entry)) => entry.refused,
+        Some(Run::Exchange(_)) | None => &[],
+    }
+}
