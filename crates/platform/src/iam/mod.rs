@@ -20,6 +20,10 @@ pub mod policy_version;
 pub mod principal;
 pub mod role;
 pub mod tag;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod trust;
 pub mod usage;
 pub mod user;

@@ -5,6 +5,8 @@ use service::Entry;
 pub mod caller_identity;
 pub mod role_session;
 pub mod session;
+#[cfg(test)]
+mod tests;
 pub mod token;
 
 pub use token::{Issued, issue};
