@@ -192,7 +192,11 @@ def test_the_cross_account_invoke_is_delivered(server, api, security, unique):
     assert records[0]["requestParameters"]["sourceArn"] == f"{rest.arn}/authorizers/{authorizer}"
     assert records[0] == make.events(security, "EventId", records[0]["eventID"])[0], "file and history agree"
     assert all(KEY.fullmatch(key) for key in trail.keys() if "/CloudTrail/" in key), trail.keys()
-    names = {e["eventName"] for e in eventually(lambda: (r := trail.records()) and any(e["eventName"] == "AddPermission20150331v2" for e in r) and r, 30, 0.5)}
+    def permitted():
+        records = trail.records()
+        return any(e["eventName"] == "AddPermission20150331v2" for e in records) and records
+
+    names = {e["eventName"] for e in eventually(permitted, 30, 0.5)}
     assert "CreateFunction20150331" in names
     assert {e["recipientAccountId"] for e in trail.records()} == {SECURITY}
     status = client.get_trail_status(Name=name)
