@@ -1,0 +1,337 @@
+//! Settings: flag over variable over file over default.
+//!
+//! Nothing below this crate reads a variable or a file of settings; each part is handed a plain struct.
+
+use std::{
+    fs,
+    io::Read as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::listen::Network;
+
+/// Where AWS's local stand-ins are expected.
+const LISTEN: &str = "127.0.0.1:4566";
+/// Threads a machine could possibly have use for.
+const THREADS_MAX: usize = 256;
+/// Largest file of settings.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often trails deliver in development, seconds: soon enough to look at.
+const DEVELOPMENT_DELIVERY_S: u64 = 2;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+/// Settings that somebody gave: by flags, by variables or in a file. The field names are those of the file; a variable
+/// is the same name in capitals after `PORTCULLIS_`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// Where everything durable lives [default: $XDG_DATA_HOME/portcullis or ~/.local/share/portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address and port to serve on; port 0 takes a free one [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Development mode: a 12-digit access key id is that account, `test` is 000000000000, no secret is checked
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub dev_credentials: Option<bool>,
+    /// How often trails deliver log files, seconds [default: 300; 2 with --dev-credentials]
+    #[arg(long, value_name = "N")]
+    pub trail_delivery_s: Option<u64>,
+    /// How often trails deliver digest files, seconds [default: 3600]
+    #[arg(long, value_name = "N")]
+    pub trail_digest_s: Option<u64>,
+    /// The Node interpreter that runs functions [default: `node` of PATH]
+    #[arg(long, value_name = "PATH")]
+    pub node: Option<PathBuf>,
+    /// The Python interpreter that runs functions [default: `python3` of PATH]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Threads of the data plane [default: as many as the machine has cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// A proxy whose X-Forwarded-For is believed: an address or a range; repeatable [default: none]
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug` [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// How it is logged, on standard error [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Given {
+    /// These settings, and `below` where there are none.
+    fn over(self, below: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(below.data_dir),
+            listen: self.listen.or(below.listen),
+            dev_credentials: self.dev_credentials.or(below.dev_credentials),
+            trail_delivery_s: self.trail_delivery_s.or(below.trail_delivery_s),
+            trail_digest_s: self.trail_digest_s.or(below.trail_digest_s),
+            node: self.node.or(below.node),
+            python: self.python.or(below.python),
+            threads: self.threads.or(below.threads),
+            trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
+            log: self.log.or(below.log),
+            log_format: self.log_format.or(below.log_format),
+        }
+    }
+}
+
+/// The effective settings, in the form of the file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub dev_credentials: bool,
+    pub trail_delivery_s: u64,
+    pub trail_digest_s: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
+    pub threads: usize,
+    pub trusted_proxies: Vec<String>,
+    pub log: String,
+    pub log_format: LogFormat,
+    /// What was understood from variables of other products, one sentence each.
+    #[serde(skip)]
+    pub translations: Vec<String>,
+}
+
+/// Where variables are looked up, so that tests need not touch the environment.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The variables of this process.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "settings are read here and handed down")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Puts the settings together.
+///
+/// # Errors
+/// A sentence for the user when a value makes no sense or the file cannot be read.
+pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> anyhow::Result<Settings> {
+    let file = file.map(Path::to_owned).or_else(|| variables("PORTCULLIS_CONFIG").map(PathBuf::from));
+    let file = file.map(|path| read_file(&path)).transpose()?.unwrap_or_default();
+    let (translated, translations) = translate(variables);
+    let given = flags.over(from_variables(variables)?).over(translated).over(file);
+    let dev_credentials = given.dev_credentials.unwrap_or(false);
+    let delivery_s = if dev_credentials { DEVELOPMENT_DELIVERY_S } else { 300 };
+    let trusted_proxies = given.trusted_proxies.unwrap_or_default();
+    networks(&trusted_proxies)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Settings {
+        data_dir: given.data_dir.unwrap_or_else(|| default_data_dir(variables)),
+        listen: parse_listen(given.listen.as_deref().unwrap_or(LISTEN))?,
+        dev_credentials,
+        trail_delivery_s: within("trail_delivery_s", given.trail_delivery_s.unwrap_or(delivery_s), 1, 86_400)?,
+        trail_digest_s: within("trail_digest_s", given.trail_digest_s.unwrap_or(3_600), 1, 86_400)?,
+        node: given.node.or_else(|| on_path("node", variables)),
+        python: given.python.or_else(|| on_path("python3", variables)),
+        threads: within("threads", given.threads.unwrap_or(cores), 1, THREADS_MAX)?,
+        trusted_proxies,
+        log: given.log.unwrap_or_else(|| "info".to_owned()),
+        log_format: given.log_format.unwrap_or_default(),
+        translations,
+    })
+}
+
+/// The ranges of addresses that `--trusted-proxy` named.
+///
+/// # Errors
+/// When one is none.
+pub fn networks(texts: &[String]) -> anyhow::Result<Vec<Network>> {
+    texts.iter().map(|text| text.parse().map_err(|error: String| anyhow!("trusted_proxies: {error}"))).collect()
+}
+
+fn within<N: PartialOrd + std::fmt::Display>(name: &str, value: N, min: N, max: N) -> anyhow::Result<N> {
+    if value < min || value > max {
+        bail!("{name} is {value}, but must be from {min} to {max}");
+    }
+    Ok(value)
+}
+
+fn parse_listen(text: &str) -> anyhow::Result<SocketAddr> {
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(text).parse().map_err(|_| {
+        anyhow!("listen is `{text}`, which is no address and port; write it like {LISTEN}, [::1]:4566 or 0.0.0.0:4566")
+    })
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Given> {
+    let mut text = String::new();
+    let file = fs::File::open(path).with_context(|| format!("the settings in {} cannot be read", path.display()))?;
+    file.take(FILE_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("the settings in {} cannot be read", path.display()))?;
+    toml::from_str(&text).map_err(|error| anyhow!("the settings in {} are wrong: {error}", path.display()))
+}
+
+fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
+    fn parsed<T: FromStr>(variables: Variables<'_>, name: &str, wanted: &str) -> anyhow::Result<Option<T>> {
+        let Some(text) = variables(name) else { return Ok(None) };
+        text.trim().parse().map(Some).map_err(|_| anyhow!("{name} is `{text}`, but must be {wanted}"))
+    }
+    let log_format = variables("PORTCULLIS_LOG_FORMAT");
+    let log_format = log_format.map(|text| {
+        LogFormat::from_str(&text, true)
+            .map_err(|_| anyhow!("PORTCULLIS_LOG_FORMAT is `{text}`, but must be text or json"))
+    });
+    let proxies = variables("PORTCULLIS_TRUSTED_PROXIES");
+    let switch = variables("PORTCULLIS_DEV_CREDENTIALS");
+    let switch = switch.map(|text| {
+        truth(&text).ok_or_else(|| anyhow!("PORTCULLIS_DEV_CREDENTIALS is `{text}`, but must be true or false"))
+    });
+    Ok(Given {
+        data_dir: variables("PORTCULLIS_DATA_DIR").map(PathBuf::from),
+        listen: variables("PORTCULLIS_LISTEN"),
+        dev_credentials: switch.transpose()?,
+        trail_delivery_s: parsed(variables, "PORTCULLIS_TRAIL_DELIVERY_S", "a number of seconds")?,
+        trail_digest_s: parsed(variables, "PORTCULLIS_TRAIL_DIGEST_S", "a number of seconds")?,
+        node: variables("PORTCULLIS_NODE").map(PathBuf::from),
+        python: variables("PORTCULLIS_PYTHON").map(PathBuf::from),
+        threads: parsed(variables, "PORTCULLIS_THREADS", "a number of threads")?,
+        trusted_proxies: proxies.map(|text| text.split(',').map(|part| part.trim().to_owned()).collect()),
+        log: variables("PORTCULLIS_LOG"),
+        log_format: log_format.transpose()?,
+    })
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// What LocalStack's variables mean here, and a sentence on each that was set.
+fn translate(variables: Variables<'_>) -> (Given, Vec<String>) {
+    let (mut given, mut notes) = (Given::default(), Vec::new());
+    if let Some(text) = variables("GATEWAY_LISTEN") {
+        let first = text.split(',').next().unwrap_or_default().trim();
+        let listen = match first {
+            port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
+            _ if first.starts_with(':') => format!("0.0.0.0{first}"),
+            _ if !first.contains(':') => format!("{first}:4566"),
+            _ => first.to_owned(),
+        };
+        let rest = if text.contains(',') { "; further addresses of it are not served" } else { "" };
+        notes.push(format!("GATEWAY_LISTEN={text} is understood as PORTCULLIS_LISTEN={listen}{rest}"));
+        given.listen = Some(listen);
+    }
+    if let Some(text) = variables("DEBUG").filter(|text| truth(text) == Some(true)) {
+        notes.push(format!("DEBUG={text} is understood as PORTCULLIS_LOG=debug"));
+        given.log = Some("debug".to_owned());
+    }
+    if let Some(text) = variables("LS_LOG") {
+        let level = match text.to_ascii_lowercase().as_str() {
+            "trace" | "trace-internal" => "trace",
+            "debug" => "debug",
+            "warn" | "warning" => "warn",
+            "error" | "critical" => "error",
+            _ => "info",
+        };
+        notes.push(format!("LS_LOG={text} is understood as PORTCULLIS_LOG={level}"));
+        given.log = Some(level.to_owned());
+    }
+    (given, notes)
+}
+
+fn default_data_dir(variables: Variables<'_>) -> PathBuf {
+    let home = || variables("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let data = variables("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
+    data.map_or_else(|| PathBuf::from(".portcullis"), |data| data.join("portcullis"))
+}
+
+/// The first file of that name in the directories of PATH.
+fn on_path(name: &str, variables: Variables<'_>) -> Option<PathBuf> {
+    let path = variables("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_absolute() && file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(flags: Given, file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("portcullis.toml");
+        fs::write(&path, file)?;
+        let look_up = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        resolve(flags, Some(&path), &look_up)
+    }
+
+    #[test]
+    fn flags_win_over_variables_over_the_file_over_defaults() {
+        let file = "listen = \"127.0.0.1:1\"\nthreads = 3\ntrail_digest_s = 7";
+        let variables = [("PORTCULLIS_LISTEN", "127.0.0.1:2"), ("PORTCULLIS_THREADS", "4")];
+        let flags = Given { listen: Some("127.0.0.1:3".to_owned()), ..Given::default() };
+        let settings = resolved(flags, file, &variables).unwrap();
+        assert_eq!(settings.listen.port(), 3);
+        assert_eq!((settings.threads, settings.trail_digest_s, settings.trail_delivery_s), (4, 7, 300));
+        assert!(!settings.dev_credentials);
+    }
+
+    #[test]
+    fn known_variables_of_others_are_translated_and_told() {
+        for (value, listen) in
+            [("0.0.0.0:4566,0.0.0.0:443", "0.0.0.0:4566"), (":4510", "0.0.0.0:4510"), ("4511", "127.0.0.1:4511")]
+        {
+            let settings = resolved(Given::default(), "", &[("GATEWAY_LISTEN", value), ("DEBUG", "1")]).unwrap();
+            assert_eq!(settings.listen.to_string(), listen);
+            assert_eq!(settings.log, "debug");
+            assert_eq!(settings.translations.len(), 2, "{:?}", settings.translations);
+        }
+        let ours = [("GATEWAY_LISTEN", "0.0.0.0:1"), ("PORTCULLIS_LISTEN", "127.0.0.1:2"), ("LS_LOG", "warning")];
+        let settings = resolved(Given::default(), "", &ours).unwrap();
+        assert_eq!((settings.listen.port(), settings.log.as_str()), (2, "warn"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (file, variables, expected) in [
+            ("listne = \"x\"", &[][..], "listne"),
+            ("listen = \"nowhere\"", &[], "nowhere"),
+            ("threads = 0", &[], "threads"),
+            ("trusted_proxies = [\"10/8\"]", &[], "10/8"),
+            ("", &[("PORTCULLIS_THREADS", "many")], "PORTCULLIS_THREADS"),
+            ("", &[("PORTCULLIS_DEV_CREDENTIALS", "maybe")], "PORTCULLIS_DEV_CREDENTIALS"),
+            ("", &[("PORTCULLIS_LOG_FORMAT", "xml")], "PORTCULLIS_LOG_FORMAT"),
+        ] {
+            let error = resolved(Given::default(), file, variables).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn development_mode_delivers_soon_and_effective_settings_read_back() {
+        let settings = resolved(Given::default(), "dev_credentials = true", &[("XDG_DATA_HOME", "/d")]).unwrap();
+        assert_eq!(settings.trail_delivery_s, 2);
+        assert_eq!(settings.data_dir, Path::new("/d/portcullis"));
+        let text = toml::to_string(&settings).unwrap();
+        let given: Given = toml::from_str(&text).unwrap();
+        assert_eq!(given.dev_credentials, Some(true));
+        assert_eq!(given.trail_delivery_s, Some(2));
+    }
+}

@@ -1,0 +1,100 @@
+//! `portcullis start`: serves until told to stop.
+
+use std::{process, time::Duration};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    cli::Failure,
+    log,
+    server::Server,
+    settings::{LogFormat, Settings},
+    terminal,
+};
+
+/// Exit code of a server that was not let finish.
+const CUT_OFF: i32 = 1;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the server cannot start; wrong usage for an unusable log filter.
+pub fn run(settings: &Settings) -> Result<(), Failure> {
+    log::start(&settings.log, settings.log_format).map_err(Failure::usage)?;
+    for note in &settings.translations {
+        tracing::info!("{note}");
+    }
+    let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let signals = signals.context("signals cannot be waited for")?;
+    let entered = signals.enter();
+    // Taken before anything is announced, so that whoever reads `Ready.` may stop the server at once.
+    let mut stops = Stops::take().context("signals cannot be waited for")?;
+    warn(settings);
+    let server = Server::start(settings)?;
+    tracing::info!(address = %server.address(), data_dir = %settings.data_dir.display(), "serving");
+    terminal::out(&format!("Listening on {}\nReady.\n", server.url()))?;
+    signals.block_on(async move {
+        stops.next().await;
+        tracing::info!("stopping; requests in flight are finished first, a second signal ends at once");
+        let stopped = server.stop();
+        tokio::select! {
+            () = stopped => {}
+            () = stops.next() => process::exit(CUT_OFF),
+        }
+    });
+    // The blocking reads of signals hold nothing worth waiting for.
+    drop(entered);
+    signals.shutdown_timeout(Duration::ZERO);
+    Ok(())
+}
+
+/// What somebody could come to regret is said at every start.
+fn warn(settings: &Settings) {
+    let mut warnings = vec![
+        "functions run unisolated, as processes of this user with its files and network: run only code you trust"
+            .to_owned(),
+    ];
+    if settings.dev_credentials {
+        warnings.push(
+            "DEVELOPMENT MODE (--dev-credentials): any 12-digit access key id is that account's root and `test` is \
+             000000000000; their secrets are not checked"
+                .to_owned(),
+        );
+    }
+    if !settings.listen.ip().is_loopback() {
+        let address = settings.listen;
+        warnings.push(format!("listening on {address}: whoever reaches this machine reaches this server, without TLS"));
+    }
+    if settings.node.is_none() {
+        warnings.push("no `node` is on PATH: Node functions are refused; install it or pass --node".to_owned());
+    }
+    if settings.python.is_none() {
+        warnings.push("no `python3` is on PATH: Python functions are refused; install it or pass --python".to_owned());
+    }
+    for warning in warnings {
+        match settings.log_format {
+            LogFormat::Text => terminal::warning(&warning),
+            LogFormat::Json => tracing::warn!("{warning}"),
+        }
+    }
+}
+
+/// The signals that ask to stop.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn take() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
