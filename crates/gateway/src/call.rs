@@ -196,9 +196,13 @@ mod tests {
         }
         let function = "arn:aws:lambda:us-east-1:444455556666:function:f";
         assert!(compile(function, Some("arn:aws:iam::111122223333:role/r")).is_ok());
-        for role in
-            ["arn:aws:iam::*:user/*", "r", "arn:aws:iam::111122223333:user/u", "arn:aws:iam::111122223333:role/"]
-        {
+        for role in [
+            "arn:aws:iam::*:user/*",
+            "r",
+            "arn:aws:iam::111122223333:user/u",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:iam::999999999999:role/r",
+        ] {
             assert!(compile(function, Some(role)).is_err(), "{role}");
         }
     }
