@@ -1,0 +1,178 @@
+"""Which operations exist, and a smallest valid call of each, made from botocore's own models.
+
+The values come from a world built beforehand (one of everything, in the API account), so that a call that ought to be
+refused would find something to change if it were not.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import botocore.session
+
+import functions
+import make
+from aws import Aws
+
+SERVICES = ("apigateway", "lambda", "iam", "sts", "cloudtrail", "s3")
+# No signature is asked for, by AWS's own model of these.
+UNSIGNED = {"sts": {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"}}
+# Anybody with valid keys may call these; no policy can take them away.
+UNDENIABLE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}
+DOCUMENT = json.dumps(make.ALLOW_ALL)
+
+_session = botocore.session.get_session()
+
+
+def model(service: str):
+    return _session.get_service_model(service)
+
+
+def python_name(service: str, operation: str) -> str:
+    from botocore import xform_name
+
+    return xform_name(operation)
+
+
+@dataclass
+class World:
+    """One of everything, and the values that name it."""
+
+    aws: Aws
+    values: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def build(self, name: str) -> "World":
+        aws = self.aws
+        function = make.function(aws, name, "echo.js")
+        version = aws.awslambda.publish_version(FunctionName=name)["Version"]
+        aws.awslambda.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+        make.permit(aws, name, None, StatementId="covered")
+        rest = make.Api.create(aws, name)
+        authorizer = rest.authorizer("covered", function)
+        rest.mock("GET", "/covered", authorizer=authorizer)
+        deployment = rest.deploy("covered")
+        aws.iam.create_user(UserName=name)
+        key = aws.iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
+        aws.iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=DOCUMENT)
+        aws.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(make.LAMBDA_TRUST))
+        aws.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=DOCUMENT)
+        policy = aws.iam.create_policy(PolicyName=name, PolicyDocument=DOCUMENT)["Policy"]["Arn"]
+        aws.s3.create_bucket(Bucket=name)
+        aws.s3.put_object(Bucket=name, Key="covered", Body=b"covered")
+        from test_cloudtrail import Trail
+
+        trail = Trail(aws, f"{name}-trail")
+        role = f"arn:aws:iam::{aws.account}:role/{name}"
+        self.values = {
+            "apigateway": {
+                "restApiId": rest.id, "resourceId": rest.resources["/covered"], "parentId": rest.root, "httpMethod": "GET",
+                "statusCode": "200", "authorizerId": authorizer, "deploymentId": deployment, "stageName": "covered",
+                "resourceArn": f"arn:aws:apigateway:us-east-1::/restapis/{rest.id}", "tags": {"a": "b"}, "tagKeys": ["a"],
+                "authorizationType": "NONE", "CreateAuthorizer.type": "TOKEN", "PutIntegration.type": "MOCK",
+                "CreateStage.stageName": "covered-2", "pathPart": "covered-2", "PutMethod.httpMethod": "POST",
+            },
+            "lambda": {
+                "FunctionName": function, "Resource": function, "Qualifier": "live", "Name": "live", "FunctionVersion": version,
+                "StatementId": "covered", "AddPermission.StatementId": "covered-2", "Action": "lambda:InvokeFunction",
+                "Principal": "apigateway.amazonaws.com", "CreateFunction.FunctionName": f"{name}-2", "Role": role,
+                "CreateAlias.Name": "covered-2", "Code": {"ZipFile": functions.zipped("echo.js")}, "Tags": {"a": "b"}, "TagKeys": ["a"],
+                "ReservedConcurrentExecutions": 1,
+            },
+            "iam": {
+                "UserName": name, "CreateUser.UserName": f"{name}-2", "RoleName": name, "CreateRole.RoleName": f"{name}-2",
+                "PolicyName": name, "CreatePolicy.PolicyName": f"{name}-2", "PolicyArn": policy, "PolicyDocument": DOCUMENT,
+                "AssumeRolePolicyDocument": json.dumps(make.LAMBDA_TRUST), "UpdateAssumeRolePolicy.PolicyDocument": json.dumps(make.LAMBDA_TRUST),
+                "VersionId": "v1", "AccessKeyId": key, "Status": "Inactive", "Tags": [{"Key": "a", "Value": "b"}], "TagKeys": ["a"],
+                "PermissionsBoundary": policy,
+            },
+            "sts": {"RoleArn": role, "RoleSessionName": "covered", "AccessKeyId": key},
+            "cloudtrail": {
+                "Name": trail.arn, "TrailName": trail.arn, "CreateTrail.Name": f"{name}-trail-2", "S3BucketName": trail.bucket,
+                "ResourceId": trail.arn, "ResourceIdList": [trail.arn], "TagsList": [{"Key": "a", "Value": "b"}],
+            },
+            "s3": {
+                "Bucket": name, "Key": "covered", "CopySource": f"{name}/covered", "CreateBucket.Bucket": f"{name}-2",
+                "Policy": DOCUMENT, "Delete": {"Objects": [{"Key": "covered"}]},
+            },
+        }  # fmt: skip
+        self.name, self.rest, self.trail = name, rest, trail
+        return self
+
+    def intact(self) -> list[str]:
+        """What is missing or was changed by calls that should have been refused."""
+        aws, name, lost = self.aws, self.name, []
+        if not json.loads(aws.awslambda.get_policy(FunctionName=name)["Policy"])["Statement"]:
+            lost.append("permission")
+        if aws.awslambda.get_alias(FunctionName=name, Name="live")["FunctionVersion"] != "1":
+            lost.append("alias")
+        rest = {"restApiId": self.rest.id}
+        if len(aws.apigateway.get_resources(**rest)["items"]) != 2 or aws.apigateway.get_rest_api(**rest)["tags"]:
+            lost.append("API")
+        if [s["stageName"] for s in aws.apigateway.get_stages(**rest)["item"]] != ["covered"]:
+            lost.append("stages")
+        keys = aws.iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
+        if [key["Status"] for key in keys] != ["Active"] or aws.iam.list_user_policies(UserName=name)["PolicyNames"] != [name]:
+            lost.append("user")
+        if aws.iam.list_role_policies(RoleName=name)["PolicyNames"] != [name]:
+            lost.append("role")
+        if aws.s3.get_object(Bucket=name, Key="covered")["Body"].read() != b"covered":
+            lost.append("object")
+        if aws.cloudtrail.get_trail_status(Name=self.trail.arn)["IsLogging"]:
+            lost.append("trail")
+        return lost
+
+    def parameters(self, service: str, operation: str) -> dict:
+        """The required members of an operation's input, from the world where it has them."""
+        shape = model(service).operation_model(operation).input_shape
+        known = self.values[service]
+        given = {}
+        for member in shape.required_members if shape else []:
+            for key in (f"{operation}.{member}", member):
+                if key in known:
+                    given[member] = known[key]
+                    break
+            else:
+                given[member] = smallest(shape.members[member])
+        if (service, operation) == ("apigateway", "CreateAuthorizer"):
+            given |= {"authorizerUri": make.function_uri(self.values["lambda"]["FunctionName"]), "identitySource": "method.request.header.A"}
+        if (service, operation) == ("lambda", "CreateFunction"):
+            given |= {"Runtime": "nodejs20.x", "Handler": "index.handler"}
+        if (service, operation) == ("lambda", "UpdateFunctionCode"):
+            given |= {"ZipFile": functions.zipped("echo.js")}
+        if (service, operation) == ("cloudtrail", "PutEventSelectors"):
+            given |= {"EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True}]}
+        return given
+
+
+def smallest(shape, depth: int = 0):
+    """Some valid value of a shape."""
+    if shape.type_name == "structure":
+        return {name: smallest(shape.members[name], depth + 1) for name in shape.required_members}
+    if shape.type_name == "list":
+        return [smallest(shape.member, depth + 1)]
+    if shape.type_name == "map":
+        return {}
+    if shape.type_name == "string":
+        if shape.enum:
+            return shape.enum[0]
+        return "x" * max(int(shape.metadata.get("min", 4)), 4)
+    if shape.type_name in ("integer", "long"):
+        return max(int(shape.metadata.get("min", 1)), 1)
+    if shape.type_name in ("float", "double"):
+        return 1.0
+    if shape.type_name == "boolean":
+        return False
+    if shape.type_name == "timestamp":
+        return datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return b"x"
+
+
+def iam_action(service: str, operation: str) -> str | None:
+    """The action a policy must allow; `None` where AWS names it by another rule than the operation's own name."""
+    if service == "apigateway":
+        return "apigateway:" + model(service).operation_model(operation).http["method"]
+    if (service, operation) == ("lambda", "Invoke"):
+        return "lambda:InvokeFunction"
+    if service == "s3":
+        return None
+    return f"{service}:{operation}"
