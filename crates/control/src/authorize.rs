@@ -90,9 +90,7 @@ pub fn check(
         let kind = if need.trust { Kind::Trust } else { Kind::Resource };
         let resource = need.resource_policy.as_deref().map(|text| compiled.get(text, kind)).transpose()?;
         let mut context = global_keys(caller, circumstances);
-        for (key, value) in &need.context {
-            context.insert(key, value.clone());
-        }
+        add_keys(&mut context, &need.context);
         let request =
             Request { action: &need.action, resource: &need.resource, principal: &principal, context: &context };
         let decision = decide(&Decide {
@@ -112,6 +110,22 @@ pub fn check(
         }
     }
     Ok(())
+}
+
+/// Condition keys of one need. A key given more than once is a list, and so is `aws:TagKeys` always.
+fn add_keys(context: &mut Context, keys: &[(String, String)]) {
+    for (index, (key, value)) in keys.iter().enumerate() {
+        let same = |(other, _): &&(String, String)| other.eq_ignore_ascii_case(key);
+        if keys.iter().take(index).any(|pair| same(&pair)) {
+            continue;
+        }
+        let values: Vec<String> = keys.iter().filter(same).map(|(_, value)| value.clone()).collect();
+        if values.len() > 1 || key.eq_ignore_ascii_case("aws:TagKeys") {
+            context.insert_list(key, values);
+        } else {
+            context.insert(key, value.clone());
+        }
+    }
 }
 
 /// The service's spelling of AccessDenied. Source: control-plane contract, 2.3.
