@@ -18,6 +18,8 @@ use crate::listen::Network;
 
 /// Where AWS's local stand-ins are expected.
 const LISTEN: &str = "127.0.0.1:4566";
+/// Everything worth knowing, and nothing that comes with each request: what functions print is left out.
+const LOG: &str = "info,function=warn";
 /// Threads a machine could possibly have use for.
 const THREADS_MAX: usize = 256;
 /// Largest file of settings.
@@ -68,7 +70,8 @@ pub struct Given {
     /// A proxy whose X-Forwarded-For is believed: an address or a range; repeatable [default: none]
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub trusted_proxies: Option<Vec<String>>,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug` [default: info]
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug`; `info` shows what
+    /// functions print [default: info,function=warn]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
     /// How it is logged, on standard error [default: text]
@@ -150,7 +153,7 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
         python: given.python.or_else(|| on_path("python3", variables)),
         threads: within("threads", given.threads.unwrap_or(cores), 1, THREADS_MAX)?,
         trusted_proxies,
-        log: given.log.unwrap_or_else(|| "info".to_owned()),
+        log: given.log.unwrap_or_else(|| LOG.to_owned()),
         log_format: given.log_format.unwrap_or_default(),
         translations,
     })

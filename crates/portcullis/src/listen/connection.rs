@@ -274,7 +274,6 @@ async fn control(
     (body, waits): (Incoming, bool),
     limit: &Limit,
 ) -> Response<Full<Bytes>> {
-    let Ok(turn) = Arc::clone(&shared.control_requests).try_acquire_owned() else { return busy() };
     let held = match body::read(body, waits, limit.bytes_max(), &shared.budget).await {
         Ok(held) => held,
         Err(Refused::TooLarge) => return limit.refusal(),
@@ -286,6 +285,8 @@ async fn control(
         }
         Err(Refused::Broken) => return refusal(400, "BadRequestException", "the body of the request is incomplete"),
     };
+    // Only now, so that slow senders cannot keep others from their turn.
+    let Ok(turn) = Arc::clone(&shared.control_requests).try_acquire_owned() else { return busy() };
     request.body = held.bytes.clone();
     let (control, is_head) = (shared.control.clone(), request.method == "HEAD");
     // A task of its own: a call that has begun goes to its end, and into the audit, when its client goes away.

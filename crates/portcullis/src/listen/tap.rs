@@ -24,8 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may rest between two requests. Longer than the 60 s of AWS's load balancers, so that their
 /// kind never meets a connection that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may refuse to take bytes of an answer.
+/// How long a client that does not keep up may take for each so many bytes of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_BYTES_MIN: usize = 64 << 10;
 /// Fields of a head, as many as hyper takes.
 pub(super) const FIELDS_MAX: usize = 100;
 /// Bytes kept aside: one head and what may have been read beyond it.
@@ -36,7 +37,8 @@ pub(super) struct Tap {
     socket: TcpStream,
     recorder: Rc<RefCell<Recorder>>,
     patience: Pin<Box<Sleep>>,
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Set while the client is behind, with the bytes it has taken since.
+    stalled: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl Tap {
@@ -60,16 +62,27 @@ impl Tap {
         false
     }
 
-    /// Lets a write that makes no progress end in an error.
-    fn watch_write<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if progress.is_ready() {
-            self.stalled = None;
-            return progress;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+    /// Lets writing to a client that does not keep up end in an error.
+    fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                let caught_up = self.stalled.as_mut().is_some_and(|(_, taken)| {
+                    *taken += bytes;
+                    *taken >= WRITE_BYTES_MIN
+                });
+                if caught_up {
+                    self.stalled = None;
+                }
+                written
+            }
+            Poll::Ready(Err(_)) => written,
+            Poll::Pending => {
+                let (until, _) = self.stalled.get_or_insert_with(|| (Box::pin(tokio::time::sleep(WRITE_TIMEOUT)), 0));
+                match until.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
         }
     }
 }
@@ -91,8 +104,8 @@ impl AsyncRead for Tap {
 
 impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.watch_write(cx, progress)
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.watch_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -100,8 +113,8 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
-        self.watch_write(cx, progress)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.watch_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,8 +122,9 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = Pin::new(&mut self.socket).poll_flush(cx);
-        self.watch_write(cx, progress)
+        // hyper flushes once it has written all it had.
+        self.stalled = None;
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

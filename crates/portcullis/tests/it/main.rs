@@ -1,5 +1,6 @@
 //! The real binary, driven from outside: its contract with scripts, and what it makes of hostile clients.
 
+mod data_plane;
 mod demo;
 mod hostile;
 mod lifecycle;
