@@ -62,6 +62,8 @@ impl Record for Owner {
 
 /// Tag by which tests and development tools choose an API's id, as they do with other local gateways.
 const CUSTOM_ID: &str = "_custom_id_";
+/// What the data plane finds an API by holds so many characters.
+const CUSTOM_ID_CHARS_MAX: usize = 24;
 
 /// The caller's API of that id.
 ///
@@ -262,13 +264,13 @@ fn free_id(cx: &mut Cx<'_>, tx: &mut Tx<'_>, wanted: Option<&str>) -> Result<Str
     let installation = Scope::installation();
     if let Some(id) = wanted {
         // The id becomes a label of host names and a part of ARNs and keys.
-        let label = (1..=63).contains(&id.len())
+        let label = (1..=CUSTOM_ID_CHARS_MAX).contains(&id.len())
             && id.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
             && !id.starts_with('-')
             && !id.ends_with('-');
         if !label {
             return Err(bad_request(format!(
-                "Invalid value of the tag {CUSTOM_ID}: 1 to 63 of a-z, 0-9 and inner hyphens make an API identifier."
+                "Invalid value of the tag {CUSTOM_ID}: 1 to {CUSTOM_ID_CHARS_MAX} of a-z, 0-9 and inner hyphens make an API identifier."
             )));
         }
         if tx.get::<Owner>(&installation, "", id)?.is_some() {

@@ -16,27 +16,29 @@ use hashbrown::HashMap;
 
 use crate::program::Program;
 
-/// An API id of at most twelve characters `[a-z0-9]`, packed; letters compare without case.
+/// An API id of at most 24 characters `[a-z0-9-]`, packed; letters compare without case. AWS draws ten characters;
+/// longer ones and hyphens come from the tag `_custom_id_`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct PackedId(u64);
+pub(crate) struct PackedId(u128);
 
 impl PackedId {
-    const LENGTH_MAX: usize = 12;
+    const LENGTH_MAX: usize = 24;
 
     /// Packs an id; `None` if it cannot be one.
     pub(crate) fn parse(id: &str) -> Option<Self> {
         if id.is_empty() || id.len() > Self::LENGTH_MAX {
             return None;
         }
-        // Digits 1-36 to base 37: 37^12 < 2^63, and no id is a prefix of zeros of another.
+        // Digits 1-37 to base 38: 38^24 < 2^127, and no id is a prefix of zeros of another.
         id.bytes()
-            .try_fold(0_u64, |packed, byte| {
+            .try_fold(0_u128, |packed, byte| {
                 let digit = match byte.to_ascii_lowercase() {
                     byte @ b'0'..=b'9' => byte - b'0' + 1,
                     byte @ b'a'..=b'z' => byte - b'a' + 11,
+                    b'-' => 37,
                     _ => return None,
                 };
-                Some(packed * 37 + u64::from(digit))
+                Some(packed * 38 + u128::from(digit))
             })
             .map(Self)
     }
@@ -48,9 +50,13 @@ impl fmt::Display for PackedId {
         let (mut rest, mut at) = (self.0, Self::LENGTH_MAX);
         while rest > 0 && at > 0 {
             at -= 1;
-            let digit = u8::try_from(rest % 37).unwrap_or_default();
-            digits[at] = if digit > 10 { b'a' + digit - 11 } else { b'0' + digit.saturating_sub(1) };
-            rest /= 37;
+            let digit = u8::try_from(rest % 38).unwrap_or_default();
+            digits[at] = match digit {
+                37 => b'-',
+                11.. => b'a' + digit - 11,
+                _ => b'0' + digit.saturating_sub(1),
+            };
+            rest /= 38;
         }
         f.write_str(std::str::from_utf8(&digits[at..]).unwrap_or_default())
     }
@@ -152,12 +158,21 @@ mod tests {
 
     #[test]
     fn ids_pack_and_print_back() {
-        for id in ["a1b2c3d4e5", "0000000000", "zzzzzzzzzz", "0", "00", "zzzzzzzzzzzz"] {
+        for id in [
+            "a1b2c3d4e5",
+            "0000000000",
+            "zzzzzzzzzz",
+            "0",
+            "00",
+            "my-own-api",
+            "zzzzzzzzzzzzzzzzzzzzzzzz",
+            "------------------------",
+        ] {
             assert_eq!(PackedId::parse(id).map(|id| id.to_string()).as_deref(), Some(id));
         }
         assert_eq!(PackedId::parse("A1B2"), PackedId::parse("a1b2"));
         assert_ne!(PackedId::parse("0"), PackedId::parse("00"));
-        for odd in ["", "a-b", "a_b", "\u{e4}bc", "zzzzzzzzzzzzz"] {
+        for odd in ["", "a_b", "\u{e4}bc", "zzzzzzzzzzzzzzzzzzzzzzzzz"] {
             assert_eq!(PackedId::parse(odd), None, "{odd}");
         }
     }

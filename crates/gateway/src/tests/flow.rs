@@ -603,7 +603,7 @@ fn snapshots_that_cannot_be_served_do_not_compile() {
         Program::compile(&world.snapshot, &world.stage).err()
     };
     assert_eq!(compile(|_| {}), None);
-    assert_eq!(compile(|world| world.snapshot.rest_api.id = "A-b".into()), Some(CompileError::ApiId("A-b".into())));
+    assert_eq!(compile(|world| world.snapshot.rest_api.id = "A_b".into()), Some(CompileError::ApiId("A_b".into())));
     assert_eq!(compile(|world| world.snapshot.resources.clear()), Some(CompileError::RootMissing));
     let stray = Some(CompileError::Resource("r00002".to_owned()));
     assert_eq!(compile(|world| world.snapshot.resources[2].parent_id = Some("none".into())), stray);
