@@ -63,6 +63,16 @@ impl Request {
         std::str::from_utf8(value).ok()
     }
 
+    /// Headers whose values are text.
+    fn text_headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().filter_map(|(n, v)| Some((n.as_str(), std::str::from_utf8(v).ok()?))).collect()
+    }
+
+    /// The head as the wire reads it.
+    fn head<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> Head<'a> {
+        Head { method: &self.method, raw_path: &self.raw_path, raw_query: self.raw_query.as_deref(), headers }
+    }
+
     /// Scheme and authority the client used.
     fn endpoint(&self) -> String {
         let scheme = if self.secure { "https" } else { "http" };
@@ -95,20 +105,21 @@ pub(crate) struct Known<'a> {
     pub op: &'static Operation,
 }
 
+/// Whether a request is for S3, which streams and spells everything its own way.
+pub(crate) fn is_s3(request: &Request) -> bool {
+    let own_path = request.raw_path.starts_with(lambda::function::CODE_PATH);
+    let routed = route::service_of(&request.head(&request.text_headers()), &request.body);
+    !own_path && matches!(routed, Routed::Service(service) if service.name == "s3")
+}
+
 /// Runs everything of a call that blocks. S3 is not routed here.
 pub(crate) fn run(inner: &Inner, request: &Request) -> Step {
     if let Some(sealed) = request.raw_path.strip_prefix(lambda::function::CODE_PATH) {
         return Step::Done(code(inner, sealed));
     }
     let request_id = inner.uuid();
-    let headers: Vec<(&str, &str)> =
-        request.headers.iter().filter_map(|(n, v)| Some((n.as_str(), std::str::from_utf8(v).ok()?))).collect();
-    let head = Head {
-        method: &request.method,
-        raw_path: &request.raw_path,
-        raw_query: request.raw_query.as_deref(),
-        headers: &headers,
-    };
+    let headers = request.text_headers();
+    let head = request.head(&headers);
     let service = match route::service_of(&head, &request.body) {
         Routed::Service(service) => service,
         Routed::ExecuteApi => {

@@ -7,6 +7,7 @@ pub mod accounts;
 mod audit;
 mod authorize;
 mod clock;
+mod delivery;
 mod dispatch;
 mod exchange;
 mod functions;
@@ -120,6 +121,7 @@ impl Control {
         );
         inner.gateway.get_or_init(|| gateway);
         inner.publish_all()?;
+        delivery::start(Arc::clone(&inner));
         Ok(Self { inner })
     }
 
@@ -131,6 +133,9 @@ impl Control {
 
     /// Answers one control-plane request. Never fails: an error is an answer too.
     pub async fn handle(&self, request: Request) -> Response {
+        if dispatch::is_s3(&request) {
+            return exchange::s3::handle(&self.inner, request).await;
+        }
         let inner = Arc::clone(&self.inner);
         let step = tokio::task::spawn_blocking(move || dispatch::run(&inner, &request)).await;
         match step {

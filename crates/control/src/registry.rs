@@ -62,6 +62,7 @@ pub fn implemented() -> Vec<(&'static str, &'static str)> {
         .into_iter()
         .flat_map(|(service, nouns)| nouns.iter().flat_map(|list| list.iter()).map(move |entry| (service, entry.name)))
         .chain(EXCHANGES.iter().map(|(service, name, _)| (*service, *name)))
+        .chain(crate::exchange::s3::OPERATIONS.iter().map(|name| ("s3", *name)))
         .collect();
     all.sort_unstable();
     all

@@ -27,7 +27,7 @@ use platform::{
 use serde_json::{Value, json};
 use service::{Parent, Scope, Timestamp, Tx};
 use sha2::{Digest as _, Sha256};
-use store::{Event, Memory, Store};
+use store::{Event, Memory};
 
 use super::{Delivery, file};
 use crate::{Clock, reader::SnapshotReader, vault::Vault};

@@ -2,3 +2,4 @@
 
 pub mod invoke;
 pub mod lookup_events;
+pub(crate) mod s3;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use http::Method;
+use lambda::function::CODE_PATH;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -18,7 +19,7 @@ const SERVICES: &[&str] = &["apigateway", "cloudtrail", "iam", "lambda", "s3", "
 
 /// Answers a request of ours: status and document. `None` if the path belongs to a plane.
 pub(super) fn answer(method: &Method, path: &str, shared: &Shared) -> Option<(u16, Value)> {
-    if !path.starts_with("/_portcullis") && !path.starts_with("/_localstack") {
+    if !path.starts_with("/_portcullis") && !path.starts_with("/_localstack") || path.starts_with(CODE_PATH) {
         return None;
     }
     let document: fn(&Shared) -> (u16, Value) = match path.strip_suffix('/').unwrap_or(path) {
