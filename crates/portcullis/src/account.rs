@@ -161,7 +161,7 @@ fn path(data_dir: &Path, id: &str) -> PathBuf {
 }
 
 /// Keeps a key for `portcullis env`; a failure is told and is no more than that.
-fn keep(data_dir: &Path, account: &CreatedAccount) -> Option<PathBuf> {
+pub fn keep(data_dir: &Path, account: &CreatedAccount) -> Option<PathBuf> {
     let path = path(data_dir, &account.account_id);
     match write(&path, account) {
         Ok(()) => Some(path),

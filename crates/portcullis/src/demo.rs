@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    account,
     admin::{self, Ask, Reply},
     cli::Failure,
     client::Client,
@@ -141,6 +142,7 @@ fn prerequisites(screen: Screen, server: &Server, data_dir: &Path) -> anyhow::Re
         screen.command(Who::Anyone, &[format!("portcullis account create --id {id} --name {name} --output json")])?;
         match admin::ask(data_dir, &Ask::CreateAccount { id: id.to_owned(), name: name.to_owned() })? {
             Reply::Created(account) => {
+                account::keep(data_dir, &account);
                 screen.answer(&serde_json::to_string_pretty(&account)?)?;
                 Ok(account)
             }
@@ -212,7 +214,7 @@ fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>) -> anyhow::Result<()> 
         stage = walk::STAGE,
     ))?;
     let data = match keep {
-        Some(dir) => format!("The data stays in {}.", dir.display()),
+        Some(dir) => format!("The data and both keys stay in {}.", dir.display()),
         None => "The data is removed at the end.".to_owned(),
     };
     screen.plain(&screen.painted(
