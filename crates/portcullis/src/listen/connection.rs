@@ -216,12 +216,12 @@ enum Limit {
 impl Limit {
     fn of(parts: &Parts, path: &str) -> Self {
         if path.starts_with("/2015-03-31/functions") {
-            return Self::Function(match &parts.method {
-                &Method::PUT if path.ends_with("/code") => "UpdateFunctionCode",
-                &Method::PUT => "UpdateFunctionConfiguration",
-                &Method::POST if path.ends_with("/invocations") => "InvokeFunction",
-                &Method::POST if path.ends_with("/policy") => "AddPermission",
-                &Method::POST if path.ends_with("/versions") => "PublishVersion",
+            return Self::Function(match parts.method {
+                Method::PUT if path.ends_with("/code") => "UpdateFunctionCode",
+                Method::PUT => "UpdateFunctionConfiguration",
+                Method::POST if path.ends_with("/invocations") => "InvokeFunction",
+                Method::POST if path.ends_with("/policy") => "AddPermission",
+                Method::POST if path.ends_with("/versions") => "PublishVersion",
                 _ => "CreateFunction",
             });
         }
