@@ -112,6 +112,37 @@ pub fn check(
     Ok(())
 }
 
+/// Whether the roles a call hands to Lambda exist and trust it. Asked only once the caller may pass them.
+///
+/// Source: Lambda Developer Guide, "Defining Lambda function permissions with an execution role". API Gateway does not
+/// ask: a role it cannot assume refuses the request it is needed for.
+///
+/// # Errors
+/// Lambda's `InvalidParameterValueException`, on which deployment tools wait and try again.
+pub fn check_passed_roles(compiled: &Compiled, needs: &[Need], tx: &mut Tx<'_>) -> Result<()> {
+    const LAMBDA: &str = "lambda.amazonaws.com";
+    let passed = |need: &&Need| {
+        let to = |(key, value): &(String, String)| key == "iam:PassedToService" && value == LAMBDA;
+        need.action == "iam:PassRole" && need.context.iter().any(to)
+    };
+    for need in needs.iter().filter(passed) {
+        let trusts = match platform::iam::role::trust_document(tx, &need.resource)? {
+            Some((_, trust)) => compiled.get(&trust, Kind::Trust)?.evaluate(&Request {
+                action: "sts:AssumeRole",
+                resource: &need.resource,
+                principal: &policy::Principal::Service(LAMBDA.into()),
+                context: &Context::new(),
+            }),
+            None => policy::Verdict { effect: None, statement: None },
+        };
+        if !trusts.is_allow() {
+            let text = "The role defined for the function cannot be assumed by Lambda.";
+            return Err(ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User"));
+        }
+    }
+    Ok(())
+}
+
 /// Condition keys of one need. A key given more than once is a list, and so is `aws:TagKeys` always.
 fn add_keys(context: &mut Context, keys: &[(String, String)]) {
     for (index, (key, value)) in keys.iter().enumerate() {

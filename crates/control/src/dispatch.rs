@@ -402,6 +402,7 @@ impl Known<'_> {
             None => Vec::new(),
         };
         authorize::check(&self.call.inner.compiled, self.op.service, &self.caller, &needs, &self.circumstances(), tx)?;
+        authorize::check_passed_roles(&self.call.inner.compiled, &needs, tx)?;
         Ok(needs)
     }
 

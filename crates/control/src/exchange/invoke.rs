@@ -56,6 +56,8 @@ impl SignedInvoke {
         let text = |name: &str| params.get(name).and_then(Value::as_str);
         let invalid =
             |text: &str| ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User");
+        // Who may not invoke learns nothing about the rest of the call.
+        let address = authorized(known, params)?;
         let dry_run = match text("InvocationType").unwrap_or("RequestResponse") {
             "RequestResponse" => false,
             "DryRun" => true,
@@ -80,7 +82,6 @@ impl SignedInvoke {
             })
             .unwrap_or_default();
         let payload = event(payload)?;
-        let address = authorized(known, params)?;
         let key = QualifierKey {
             account: address.account.to_string(),
             region: address.region.clone(),
