@@ -147,7 +147,10 @@ class World:
 def smallest(shape, depth: int = 0):
     """Some valid value of a shape."""
     if shape.type_name == "structure":
-        return {name: smallest(shape.members[name], depth + 1) for name in shape.required_members}
+        wanted = list(shape.required_members)
+        if shape.is_tagged_union:
+            wanted = list(shape.members)[:1]
+        return {name: smallest(shape.members[name], depth + 1) for name in wanted}
     if shape.type_name == "list":
         return [smallest(shape.member, depth + 1)]
     if shape.type_name == "map":

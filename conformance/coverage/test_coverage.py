@@ -36,6 +36,8 @@ ALL = [
 ]
 MISSING_TOKEN = {"apigateway": "MissingAuthenticationTokenException", "lambda": "MissingAuthenticationTokenException", "cloudtrail": "MissingAuthenticationTokenException", "iam": "MissingAuthenticationToken", "sts": "MissingAuthenticationToken"}
 WRONG_SIGNATURE = {"apigateway": "InvalidSignatureException", "lambda": "InvalidSignatureException", "cloudtrail": "InvalidSignatureException", "iam": "SignatureDoesNotMatch", "sts": "SignatureDoesNotMatch"}
+# How an operation that is not there answers: not in this version, or in no version of the API known here.
+ABSENT = ("NotImplemented", "NotImplementedException", "UnknownOperationException", "InvalidAction")
 # What a caller from elsewhere may be told about things that are not its own.
 NOT_YOURS = {
     "AccessDenied", "AccessDeniedException", "NotFoundException", "ResourceNotFoundException", "NoSuchEntity", "TrailNotFoundException",
@@ -49,7 +51,7 @@ class Client:
 
     def __init__(self, endpoint: str, identity: Account, **config):
         self.endpoint, self.identity = endpoint, identity
-        self.config = CONFIG.merge(Config(**config)) if config else CONFIG
+        self.config = CONFIG.merge(Config(inject_host_prefix=False, **config))
         self.made = {}
 
     def call(self, service: str, operation: str, parameters: dict) -> tuple[int, str, str, object]:
@@ -86,7 +88,7 @@ def implemented(world, denied) -> dict:
             told = denied.call(service, operation, world.parameters(service, operation))
         except ParamValidationError as error:
             told = (0, "ParamValidationError", str(error), None)
-        if told[0] != 501 and told[1] not in ("NotImplemented", "NotImplementedException", "UnknownOperationException"):
+        if told[0] != 501 and told[1] not in ABSENT:
             found[(service, operation)] = told
     return found
 
