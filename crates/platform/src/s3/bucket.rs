@@ -160,7 +160,7 @@ fn region(signed: &str, constraint: Option<&str>) -> Result<String> {
     };
     // The old name of the first region outside the United States is still understood.
     let constraint = if constraint == "EU" { "eu-west-1" } else { constraint };
-    if constraint == DEFAULT_REGION || ::policy::Region::try_from(constraint).is_err() {
+    if constraint == DEFAULT_REGION || !is_region(constraint) {
         let text = "The specified location-constraint is not valid";
         return Err(
             ServiceError::new("InvalidLocationConstraint", 400, text).with_field("LocationConstraint", constraint)
@@ -174,6 +174,22 @@ fn region(signed: &str, constraint: Option<&str>) -> Result<String> {
         return Err(ServiceError::new("IllegalLocationConstraintException", 400, text));
     }
     Ok(constraint.into())
+}
+
+/// Whether a text has the form of a region, such as `eu-west-1` or `us-gov-east-1`.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    match parts.as_slice() {
+        [words @ .., number] => {
+            (2..=4).contains(&words.len())
+                && words.iter().all(word)
+                && (1..=2).contains(&number.len())
+                && number.bytes().all(|b| b.is_ascii_digit())
+                && ::policy::Region::try_from(text).is_ok()
+        }
+        [] => false,
+    }
 }
 
 /// The buckets of an account by name, after the given one, at most `limit`.
