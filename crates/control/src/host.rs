@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use environment::runtimes::{Installed, runnable};
+use environment::{Supervisor, runtimes::runnable};
 use service::Host;
 
 use crate::vault::{Vault, random};
@@ -10,7 +10,8 @@ use crate::vault::{Vault, random};
 /// [`Host`] over the installation's vault and the node's interpreters.
 pub struct NodeHost {
     pub(crate) vault: Arc<Vault>,
-    pub(crate) installed: Arc<Installed>,
+    /// Absent where no operation runs that asks for runtimes.
+    pub(crate) runner: Option<Supervisor>,
 }
 
 impl Host for NodeHost {
@@ -27,6 +28,7 @@ impl Host for NodeHost {
     }
 
     fn runtime(&self, identifier: &str) -> Result<Option<String>, String> {
-        runnable(identifier, &self.installed).map(|resolved| resolved.warning).map_err(|refusal| refusal.message)
+        let runner = self.runner.as_ref().ok_or("no function runs here")?;
+        runnable(identifier, runner.installed()).map(|resolved| resolved.warning).map_err(|refusal| refusal.message)
     }
 }

@@ -25,7 +25,7 @@ mod verify;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use environment::{Supervisor, runtimes::Installed};
+use environment::Supervisor;
 use gateway::Gateway;
 use service::ServiceError;
 use store::Store;
@@ -73,7 +73,6 @@ pub(crate) struct Inner {
     audit: Arc<Audit>,
     functions: Functions,
     runner: Supervisor,
-    installed: Arc<Installed>,
     compiled: Compiled,
     signing_keys: SigningKeys,
     unproven: Mutex<audit::Allowance>,
@@ -96,7 +95,6 @@ impl Control {
         runner: Supervisor,
         gateway_options: gateway::Options,
     ) -> Result<Self, ServiceError> {
-        let installed = Arc::new(runner.installed().clone());
         let inner = Arc::new(Inner {
             options,
             audit: Audit::start(Arc::clone(&store)),
@@ -105,7 +103,6 @@ impl Control {
             clock: Arc::clone(&clock),
             functions: Functions::default(),
             runner,
-            installed,
             compiled: Compiled::default(),
             signing_keys: SigningKeys::default(),
             unproven: Mutex::default(),
@@ -172,7 +169,7 @@ impl Inner {
     }
 
     fn host(&self) -> NodeHost {
-        NodeHost { vault: Arc::clone(&self.vault), installed: Arc::clone(&self.installed) }
+        NodeHost { vault: Arc::clone(&self.vault), runner: Some(self.runner.clone()) }
     }
 
     fn uuid(&self) -> String {

@@ -172,7 +172,7 @@ fn event(
 
 /// What LookupEvents finds a call by as `ResourceName`, from the parameters that name things.
 fn resources(parameters: &Value) -> Vec<(String, String)> {
-    const NAMES: [(&str, &str); 8] = [
+    const NAMES: [(&str, &str); 9] = [
         ("functionName", "AWS::Lambda::Function"),
         ("restApiId", "AWS::ApiGateway::RestApi"),
         ("authorizerId", "AWS::ApiGateway::Authorizer"),
@@ -181,6 +181,7 @@ fn resources(parameters: &Value) -> Vec<(String, String)> {
         ("roleArn", "AWS::IAM::Role"),
         ("userName", "AWS::IAM::User"),
         ("policyArn", "AWS::IAM::Policy"),
+        ("bucketName", "AWS::S3::Bucket"),
     ];
     NAMES
         .iter()

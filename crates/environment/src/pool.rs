@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -97,7 +97,7 @@ pub(crate) enum Grant {
 /// All that environments share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) installed: Installed,
+    installed: OnceLock<Installed>,
     pub(crate) runtime: Handle,
     pub(crate) clock: Monotonic,
     credentials: Arc<dyn Credentials>,
@@ -134,7 +134,7 @@ impl Shared {
             idle_ttl_ms: options.idle_ttl_s.saturating_mul(1_000),
         };
         Shared {
-            installed: Installed::probe(&options),
+            installed: OnceLock::new(),
             options,
             runtime,
             clock: Monotonic::start(),
@@ -417,9 +417,14 @@ impl Shared {
         Err(Failed { failure, log: environment.log.tail() })
     }
 
+    /// The interpreters, asked for their versions once. Blocks until they have answered.
+    pub(crate) fn installed(&self) -> &Installed {
+        self.installed.get_or_init(|| Installed::probe(&self.options))
+    }
+
     /// What may block: unpacking, credentials, starting the process.
     fn prepare(&self, id: EnvironmentId, revision: &Revision, group: &str, stream: &str) -> Result<Prepared, Failure> {
-        let resolved = runtimes::runnable(&revision.runtime, &self.installed)
+        let resolved = runtimes::runnable(&revision.runtime, self.installed())
             .map_err(|refusal| Failure::Unavailable(refusal.message))?;
         let unavailable = |what: &str, error: &dyn std::fmt::Display| {
             tracing::error!(function = revision.function, %error, "{what}");

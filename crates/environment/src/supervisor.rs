@@ -45,7 +45,7 @@ impl Supervisor {
     /// Starts a supervisor whose processes are plain children ([`Plain`]): no isolation.
     ///
     /// All socket work is done on `runtime`, whatever runtime the callers are on. Interpreters are asked for their
-    /// versions now, which takes some tens of milliseconds. What an earlier server left below `data_dir` is removed;
+    /// versions beside the start; who needs the answer first waits for it. What an earlier server left below `data_dir` is removed;
     /// no other server may use it.
     ///
     /// # Errors
@@ -76,13 +76,18 @@ impl Supervisor {
         lay_out(&options.data_dir)?;
         let shared = Arc::new(Shared::new(options, runtime.clone(), credentials, logs, launcher));
         runtime.spawn(reap(Arc::downgrade(&shared)));
+        let asking = Arc::clone(&shared);
+        runtime.spawn_blocking(move || {
+            asking.installed();
+        });
         Ok(Supervisor { shared })
     }
 
-    /// The interpreters found, for deciding which runtimes can be taken.
+    /// The interpreters found, for deciding which runtimes can be taken. Just after the start this blocks until they
+    /// have answered.
     #[must_use]
     pub fn installed(&self) -> &Installed {
-        &self.shared.installed
+        self.shared.installed()
     }
 
     /// Environments ready and unused.
