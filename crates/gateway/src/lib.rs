@@ -162,6 +162,12 @@ impl Gateway {
         self.shared.slots.unpublish_api(api_id);
     }
 
+    /// How many stages are served.
+    #[must_use]
+    pub fn served(&self) -> usize {
+        self.shared.slots.count()
+    }
+
     /// Tells whether a request belongs to the data plane, by its `Host` value and raw path alone.
     ///
     /// Known forms: host `{api}.execute-api[.{region}].<anything>[:port]`, path `/_aws/execute-api/{api}/{stage}/…`,

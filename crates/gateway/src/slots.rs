@@ -125,24 +125,33 @@ impl Slots {
         }
     }
 
+    /// Stops serving a stage; with its last stage an API is forgotten.
     pub(crate) fn unpublish(&self, api_id: &str, stage: &str) {
-        let Some(api) = PackedId::parse(api_id) else { return };
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stages) = self.index.load().get(&api) {
-            let mut left = Stages::clone(&stages.load());
-            left.retain(|slot| slot.stage.as_ref() != stage);
-            stages.store(Arc::new(left));
-        }
+        self.keep(api_id, |slot| slot.stage.as_ref() != stage);
     }
 
     pub(crate) fn unpublish_api(&self, api_id: &str) {
+        self.keep(api_id, |_| false);
+    }
+
+    /// How many stages are served.
+    pub(crate) fn count(&self) -> usize {
+        self.index.load().values().map(|stages| stages.load().len()).sum()
+    }
+
+    fn keep(&self, api_id: &str, wanted: impl Fn(&Slot) -> bool) {
         let Some(api) = PackedId::parse(api_id) else { return };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.index.load();
-        if index.contains_key(&api) {
-            let mut left = Index::clone(&index);
-            left.remove(&api);
-            self.index.store(Arc::new(left));
+        let Some(stages) = index.get(&api) else { return };
+        let mut left = Stages::clone(&stages.load());
+        left.retain(|slot| wanted(slot));
+        if left.is_empty() {
+            let mut shrunk = Index::clone(&index);
+            shrunk.remove(&api);
+            self.index.store(Arc::new(shrunk));
+        } else {
+            stages.store(Arc::new(left));
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Status {
     #[serde(flatten)]
     pub about: About,
     pub accounts: usize,
+    /// Stages the data plane serves.
+    pub stages: usize,
     pub connections: usize,
     /// Execution environments in any state, and those ready and unused.
     pub environments_live: usize,
@@ -204,6 +206,7 @@ fn status(about: About, accounts: usize, shared: &Shared) -> Status {
         uptime_s: shared.started.elapsed().as_secs(),
         about,
         accounts,
+        stages: shared.control.gateway().served(),
         connections: shared.connections(),
         environments_live: runner.live_count(),
         environments_warm: runner.warm_count(),

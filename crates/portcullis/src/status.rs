@@ -43,6 +43,7 @@ fn text(status: &Status) -> String {
          Address:       {}\n\
          Data:          {}\n\
          Accounts:      {}\n\
+         Stages served: {}\n\
          Connections:   {}\n\
          Environments:  {} ({} warm), isolation: {}\n",
         status.version,
@@ -51,6 +52,7 @@ fn text(status: &Status) -> String {
         status.about.address,
         status.about.data_dir,
         status.accounts,
+        status.stages,
         status.connections,
         status.environments_live,
         status.environments_warm,
