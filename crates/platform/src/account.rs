@@ -57,7 +57,11 @@ pub fn create(tx: &mut Tx<'_>, account: Account, key: &AccessKey) -> Result<()> 
     }
     for other in list(tx)? {
         if other.id == account.id {
-            return Err(ServiceError::new("EntityAlreadyExists", 409, format!("account {} exists already", account.id)));
+            return Err(ServiceError::new(
+                "EntityAlreadyExists",
+                409,
+                format!("account {} exists already", account.id),
+            ));
         }
         if other.name == account.name {
             return Err(ServiceError::new(

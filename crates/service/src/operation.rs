@@ -121,7 +121,8 @@ impl Entry {
             needs: |params, default, cx, tx| O::needs(&input::<O>(params)?, default, cx, tx),
             apply: |params, cx, tx| {
                 let output = O::apply(input::<O>(params)?, cx, tx)?;
-                serde_json::to_value(output).map_err(|error| ServiceError::internal(format!("output of {}: {error}", O::NAME)))
+                serde_json::to_value(output)
+                    .map_err(|error| ServiceError::internal(format!("output of {}: {error}", O::NAME)))
             },
             trail_parameters: O::trail_parameters,
             trail_response: O::trail_response,

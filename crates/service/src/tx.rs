@@ -126,7 +126,13 @@ impl<'a> Tx<'a> {
     ///
     /// # Errors
     /// 5xx when the store cannot be read or a document does not decode.
-    pub fn page<R: Record>(&mut self, scope: &Scope, parent: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, R)>> {
+    pub fn page<R: Record>(
+        &mut self,
+        scope: &Scope,
+        parent: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, R)>> {
         let after = after.map(|id| (parent.to_owned(), id.to_owned()));
         let rows = self.rows::<R>(scope, &Parent::Exact(parent), after, limit.min(ROWS_MAX))?;
         rows.into_iter().map(|(key, document)| Ok((key.id, decode::<R>(&document)?))).collect()
