@@ -15,8 +15,12 @@ import make
 from aws import Aws
 
 SERVICES = ("apigateway", "lambda", "iam", "sts", "cloudtrail", "s3")
-# No signature is asked for, by AWS's own model of these.
-UNSIGNED = {"sts": {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"}}
+# Not walked: what AWS's own model takes unsigned, and what botocore lists under S3 but signs for other services
+# (S3 Express, S3 Object Lambda).
+ELSEWHERE = {
+    "sts": {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"},
+    "s3": {"CreateSession", "ListDirectoryBuckets", "WriteGetObjectResponse"},
+}
 # Anybody with valid keys may call these; no policy can take them away.
 UNDENIABLE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}
 DOCUMENT = json.dumps(make.ALLOW_ALL)
@@ -69,29 +73,29 @@ class World:
                 "statusCode": "200", "authorizerId": authorizer, "deploymentId": deployment, "stageName": "covered",
                 "resourceArn": f"arn:aws:apigateway:us-east-1::/restapis/{rest.id}", "tags": {"a": "b"}, "tagKeys": ["a"],
                 "authorizationType": "NONE", "CreateAuthorizer.type": "TOKEN", "PutIntegration.type": "MOCK",
-                "CreateStage.stageName": "covered-2", "pathPart": "covered-2", "PutMethod.httpMethod": "POST",
+                "CreateStage.stageName": "newly-made", "pathPart": "newly-made", "PutMethod.httpMethod": "POST",
             },
             "lambda": {
                 "FunctionName": function, "Resource": function, "Qualifier": "live", "Name": "live", "FunctionVersion": version,
-                "StatementId": "covered", "AddPermission.StatementId": "covered-2", "Action": "lambda:InvokeFunction",
-                "Principal": "apigateway.amazonaws.com", "CreateFunction.FunctionName": f"{name}-2", "Role": role,
-                "CreateAlias.Name": "covered-2", "Code": {"ZipFile": functions.zipped("echo.js")}, "Tags": {"a": "b"}, "TagKeys": ["a"],
+                "StatementId": "covered", "AddPermission.StatementId": "newly-made", "Action": "lambda:InvokeFunction",
+                "Principal": "apigateway.amazonaws.com", "CreateFunction.FunctionName": "newly-made-elsewhere", "Role": role,
+                "CreateAlias.Name": "newly-made", "Code": {"ZipFile": functions.zipped("echo.js")}, "Tags": {"a": "b"}, "TagKeys": ["a"],
                 "ReservedConcurrentExecutions": 1,
             },
             "iam": {
-                "UserName": name, "CreateUser.UserName": f"{name}-2", "RoleName": name, "CreateRole.RoleName": f"{name}-2",
-                "PolicyName": name, "CreatePolicy.PolicyName": f"{name}-2", "PolicyArn": policy, "PolicyDocument": DOCUMENT,
+                "UserName": name, "CreateUser.UserName": "newly-made-elsewhere", "RoleName": name, "CreateRole.RoleName": "newly-made-elsewhere",
+                "PolicyName": name, "CreatePolicy.PolicyName": "newly-made-elsewhere", "PolicyArn": policy, "PolicyDocument": DOCUMENT,
                 "AssumeRolePolicyDocument": json.dumps(make.LAMBDA_TRUST), "UpdateAssumeRolePolicy.PolicyDocument": json.dumps(make.LAMBDA_TRUST),
                 "VersionId": "v1", "AccessKeyId": key, "Status": "Inactive", "Tags": [{"Key": "a", "Value": "b"}], "TagKeys": ["a"],
                 "PermissionsBoundary": policy,
             },
             "sts": {"RoleArn": role, "RoleSessionName": "covered", "AccessKeyId": key},
             "cloudtrail": {
-                "Name": trail.arn, "TrailName": trail.arn, "CreateTrail.Name": f"{name}-trail-2", "S3BucketName": trail.bucket,
+                "Name": trail.arn, "TrailName": trail.arn, "CreateTrail.Name": "newly-made-elsewhere", "S3BucketName": trail.bucket,
                 "ResourceId": trail.arn, "ResourceIdList": [trail.arn], "TagsList": [{"Key": "a", "Value": "b"}],
             },
             "s3": {
-                "Bucket": name, "Key": "covered", "CopySource": f"{name}/covered", "CreateBucket.Bucket": f"{name}-2",
+                "Bucket": name, "Key": "covered", "CopySource": f"{name}/covered", "CreateBucket.Bucket": "newly-made-elsewhere",
                 "Policy": DOCUMENT, "Delete": {"Objects": [{"Key": "covered"}]},
             },
         }  # fmt: skip
@@ -139,6 +143,10 @@ class World:
             given |= {"Runtime": "nodejs20.x", "Handler": "index.handler"}
         if (service, operation) == ("lambda", "UpdateFunctionCode"):
             given |= {"ZipFile": functions.zipped("echo.js")}
+        if service == "cloudtrail" and operation in ("GetInsightSelectors", "PutInsightSelectors"):
+            given |= {"TrailName": known["TrailName"]}
+        if (service, operation) == ("s3", "CompleteMultipartUpload"):
+            given |= {"MultipartUpload": {"Parts": [{"ETag": "x", "PartNumber": 1}]}}
         if (service, operation) == ("cloudtrail", "PutEventSelectors"):
             given |= {"EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True}]}
         return given
