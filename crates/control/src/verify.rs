@@ -158,6 +158,9 @@ impl Verifier<'_> {
             if opened.session.expires_at <= self.now {
                 return Err(sigv4::expired_session(dialect));
             }
+            if !still_there(tx, &opened.account, &opened.identity)? {
+                return Err(unknown());
+            }
             let secret = Zeroizing::new(opened.secret_access_key);
             let caller = Caller {
                 account,
@@ -183,6 +186,17 @@ impl Verifier<'_> {
         let caller = Caller { account, identity, access_key_id: id.to_owned(), session: None };
         Ok((caller, Some(Zeroizing::new(key.secret_access_key.clone()))))
     }
+}
+
+/// Whether the identity behind a session exists still: a namesake made later is another. A session outlives a renaming
+/// no more than a deletion.
+fn still_there(tx: &mut Tx<'_>, account: &str, identity: &Identity) -> Result<bool, ServiceError> {
+    let now = match identity {
+        Identity::Root => return Ok(true),
+        Identity::User { name, .. } => iam::principal::user_identity(tx, account, name)?,
+        Identity::Role { name, session_name, .. } => iam::principal::role_identity(tx, account, name, session_name)?,
+    };
+    Ok(now.as_ref() == Some(identity))
 }
 
 fn development_account(id: &str) -> Option<AccountId> {

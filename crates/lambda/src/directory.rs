@@ -123,7 +123,7 @@ pub fn targets(
             function_arn: if qualifier.is_empty() { arn.to_owned() } else { format!("{arn}:{qualifier}") },
             revision,
             additional,
-            resource_policy: own.and_then(|own| Policy::parse(&own.document(), Kind::Resource).ok()).map(Arc::new),
+            resource_policy: own.and_then(|own| Policy::parse(&own.evaluated(), Kind::Resource).ok()).map(Arc::new),
             reserved_concurrency: function.reserved_concurrent_executions,
         };
         (QualifierKey { qualifier: qualifier.to_owned(), ..base.clone() }, target)

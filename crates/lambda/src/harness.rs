@@ -171,6 +171,17 @@ impl World {
         .expect("records decode")
     }
 
+    /// IAM's record of a user (or role) of that path, name and unique id, as IAM stores it.
+    pub(crate) fn identity(&mut self, account: &str, kind: &'static str, path: &str, name: &str, id: &str) {
+        let (noun, record) = match kind {
+            "user" => ("iam/User", json!({ "UserName": name, "Path": path, "UserId": id })),
+            _ => ("iam/Role", json!({ "RoleName": name, "Path": path, "RoleId": id })),
+        };
+        let key = Key { scope: Scope::global(account), noun, parent: String::new(), id: name.to_lowercase() };
+        let document = json!({ "schema": 1, "record": record }).to_string().into_bytes();
+        self.records.documents.insert(key, document);
+    }
+
     /// The surroundings.
     pub(crate) fn with_host(&self, run: impl FnOnce(&dyn Host)) {
         run(&self.host);

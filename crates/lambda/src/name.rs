@@ -230,7 +230,7 @@ impl Address {
             Sharing::Owner => None,
             Sharing::Shared => {
                 let qualifier = self.qualifier.as_deref().unwrap_or_default();
-                tx.get::<ResourcePolicy>(&self.scope(), &self.function, qualifier)?.map(|policy| policy.document())
+                tx.get::<ResourcePolicy>(&self.scope(), &self.function, qualifier)?.map(|policy| policy.evaluated())
             }
         };
         Ok(need)

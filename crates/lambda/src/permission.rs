@@ -4,10 +4,15 @@
 //! copies none. Sources: Lambda API Reference, "AddPermission", "RemovePermission", "GetPolicy"; Lambda Developer Guide,
 //! "Using resource-based policies for Lambda".
 
+use std::collections::BTreeMap;
+
 use policy::{Kind, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use service::{Cx, Entry, Need, Operation, Record, Result, Tx};
+use service::{
+    Cx, Entry, Need, Operation, Record, Result, Tx,
+    principal::{is_user_or_role, unique_id},
+};
 
 use crate::{
     alias::Alias,
@@ -25,6 +30,9 @@ pub const OPERATIONS: &[Entry] =
 /// The longest policy, as the document [`ResourcePolicy::document`] gives.
 const POLICY_BYTES_MAX: usize = 20_480;
 
+/// AWS's text for a principal that is none, or does not exist.
+const INVALID_PRINCIPAL: &str = "The provided principal was invalid. Please check the principal and try again.";
+
 /// The permissions on one qualifier of a function. Key: parent = function name, id = qualifier, empty for the function
 /// itself. A record without statements is not kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +42,9 @@ pub struct ResourcePolicy {
     pub qualifier: String,
     /// Statements in the order they were added, members in AWS's order.
     pub statements: Vec<Value>,
+    /// By `Sid`, the unique id of the user or role the statement names: a later namesake does not inherit the grant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub principal_ids: BTreeMap<String, String>,
 }
 
 impl Record for ResourcePolicy {
@@ -41,10 +52,27 @@ impl Record for ResourcePolicy {
 }
 
 impl ResourcePolicy {
-    /// The policy as GetPolicy answers it and as it is evaluated.
+    /// The policy as GetPolicy answers it.
     #[must_use]
     pub fn document(&self) -> String {
         json!({ "Version": "2012-10-17", "Id": "default", "Statement": self.statements }).to_string()
+    }
+
+    /// The policy as it is evaluated: users and roles stand there by their unique ids.
+    #[must_use]
+    pub fn evaluated(&self) -> String {
+        let bound = self.statements.iter().map(|statement| {
+            let mut statement = statement.clone();
+            let sid = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
+            if let Some(id) = self.principal_ids.get(sid) {
+                let id = json!({ "AWS": id });
+                if let Some(principal) = statement.get_mut("Principal") {
+                    *principal = id;
+                }
+            }
+            statement
+        });
+        json!({ "Version": "2012-10-17", "Id": "default", "Statement": bound.collect::<Vec<_>>() }).to_string()
     }
 
     fn position(&self, sid: &str) -> Option<usize> {
@@ -183,6 +211,7 @@ impl Operation for AddPermission {
         let mut policy = policy(&address, tx)?.unwrap_or_else(|| ResourcePolicy {
             qualifier: address.qualifier.clone().unwrap_or_default(),
             statements: Vec::new(),
+            principal_ids: BTreeMap::new(),
         });
         if policy.position(&input.statement_id).is_some() {
             return Err(conflict(format!(
@@ -192,6 +221,10 @@ impl Operation for AddPermission {
             )));
         }
         let statement = input.statement(&address.qualified_arn())?;
+        if is_user_or_role(&input.principal) {
+            let id = unique_id(tx, &input.principal)?.ok_or_else(|| invalid(INVALID_PRINCIPAL))?;
+            policy.principal_ids.insert(input.statement_id.clone(), id);
+        }
         let text = statement.to_string();
         policy.statements.push(statement);
         let size = policy.document().len();
@@ -200,7 +233,7 @@ impl Operation for AddPermission {
             return Err(user("PolicyLengthExceededException", 400, text));
         }
         // What could not be evaluated would admit nobody, other statements included: it is refused while somebody looks.
-        if let Err(error) = Policy::parse(&policy.document(), Kind::Resource) {
+        if let Err(error) = Policy::parse(&policy.evaluated(), Kind::Resource) {
             return Err(invalid(format!("The statement does not make a valid policy: {error}.")));
         }
         tx.put(&address.scope(), &address.function, &policy.qualifier, &policy)?;
@@ -251,8 +284,7 @@ impl AddPermissionInput {
         if self.function_url_auth_type.is_some() && self.action != "lambda:InvokeFunctionUrl" {
             return Err(invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"));
         }
-        let principal = principal(&self.principal)
-            .ok_or_else(|| invalid("The provided principal was invalid. Please check the principal and try again."))?;
+        let principal = principal(&self.principal).ok_or_else(|| invalid(INVALID_PRINCIPAL))?;
         let equals = [
             ("AWS:SourceAccount", &self.source_account),
             ("lambda:EventSourceToken", &self.event_source_token),
@@ -299,10 +331,7 @@ fn is_organization(text: &str) -> bool {
     })
 }
 
-/// How a principal is stored; `None` if it is none.
-///
-/// AWS also insists that a user or role exists. Only IAM's records know that, so a statement may name one that does
-/// not: it then admits nobody until an identity of that name exists.
+/// How a principal is shown; `None` if it is none. Whether a user or role exists is asked where the statement is added.
 fn principal(text: &str) -> Option<Value> {
     if text == "*" {
         return Some(json!("*"));
@@ -387,6 +416,7 @@ impl Operation for RemovePermission {
         let holder = Holder::find(&address, tx)?;
         crate::function::check_revision(holder.revision_id(), input.revision_id.as_deref())?;
         policy.statements.remove(position);
+        policy.principal_ids.remove(&input.statement_id);
         if policy.statements.is_empty() {
             tx.delete::<ResourcePolicy>(&scope, &address.function, &policy.qualifier);
         } else {

@@ -15,6 +15,7 @@ mod caller;
 mod cx;
 mod operation;
 pub mod patch;
+pub mod principal;
 mod record;
 mod time;
 mod tx;

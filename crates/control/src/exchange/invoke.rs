@@ -157,7 +157,7 @@ fn authorized(known: &Known<'_>, params: &Value) -> Result<Address, ServiceError
     let qualifier = address.qualifier.as_deref().unwrap_or_default();
     let own = tx.get::<ResourcePolicy>(&address.scope(), &address.function, qualifier)?;
     let mut need = Need::new("lambda:InvokeFunction", address.qualified_arn(), address.account.as_str());
-    need.resource_policy = own.map(|own| own.document());
+    need.resource_policy = own.map(|own| own.evaluated());
     authorize::check(&inner.compiled, known.op.service, &known.caller, &[need], &known.circumstances(), &mut tx)?;
     Ok(address)
 }

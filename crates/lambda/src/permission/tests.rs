@@ -1,7 +1,11 @@
+use policy::{AwsPrincipal, Principal};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::harness::{OTHER, OWNER, World, body, root, with};
+use crate::{
+    directory::permit,
+    harness::{OTHER, OWNER, World, body, root, with},
+};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:444455556666:function:f";
 
@@ -190,6 +194,8 @@ fn constraints_of_the_model_are_held() {
 #[test]
 fn principals_are_services_accounts_identities_or_everyone() {
     let mut world = World::with_function();
+    world.identity(OTHER, "user", "/a/", "b", "AIDABBBBBBBBBBBBBBBBB");
+    world.identity(OTHER, "role", "/", "r", "AROARRRRRRRRRRRRRRRRR");
     let good = [
         ("apigateway.amazonaws.com", json!({ "Service": "apigateway.amazonaws.com" })),
         ("logs.us-east-1.amazonaws.com", json!({ "Service": "logs.us-east-1.amazonaws.com" })),
@@ -214,6 +220,8 @@ fn principals_are_services_accounts_identities_or_everyone() {
         "arn:aws:iam::111122223333:group/g",
         "arn:aws:iam::*:root",
         "arn:aws:iam::111122223333:role/",
+        "arn:aws:iam::111122223333:role/nobody",
+        "arn:aws:iam::111122223333:user/b",
         "1111222233334",
     ];
     for principal in bad {
@@ -221,6 +229,30 @@ fn principals_are_services_accounts_identities_or_everyone() {
         let message = "The provided principal was invalid. Please check the principal and try again.";
         assert_eq!(error.message, message, "{principal}");
     }
+}
+
+#[test]
+fn a_later_namesake_does_not_inherit_a_grant() {
+    let mut world = World::with_function();
+    world.identity(OTHER, "user", "/", "x", "AIDAFIRSTFIRSTFIRSTFI");
+    let arn = format!("arn:aws:iam::{OTHER}:user/x");
+    world.call("AddPermission", with(permission("s"), json!({ "Principal": arn, "SourceArn": null })));
+    world.identity(OTHER, "user", "/", "x", "AIDASECONDSECONDSECON");
+    let targets = world.targets("f");
+    let (_, target) = targets.iter().find(|(key, _)| key.qualifier.is_empty()).expect("the function");
+    let permitted = |id: &str| {
+        let principal = Principal::Aws(AwsPrincipal {
+            account: OTHER.parse().expect("an account"),
+            arn: arn.clone(),
+            role_arn: None,
+            unique_id: Some(id.to_owned()),
+        });
+        permit(target, &principal, &target.function_arn, None, None).is_ok()
+    };
+    assert!(permitted("AIDAFIRSTFIRSTFIRSTFI"));
+    assert!(!permitted("AIDASECONDSECONDSECON"));
+    let shown = world.call("GetPolicy", json!({ "FunctionName": "f" }))["Policy"].to_string();
+    assert!(shown.contains(&arn) && !shown.contains("AIDA"), "{shown}");
 }
 
 #[test]
