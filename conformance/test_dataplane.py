@@ -50,8 +50,11 @@ def test_all_three_forms_of_the_address(server, echo):
     legacy = wire.call(server.port, "GET", f"/restapis/{echo.id}/live/_user_request_/mock")
     by_host = wire.call(server.port, "GET", "/live/mock", host=f"{echo.id}.execute-api.us-east-1.localhost:{server.port}")
     short_host = wire.call(server.port, "GET", "/live/mock", host=f"{echo.id}.execute-api.localhost:{server.port}")
-    assert [a.status for a in (by_path, legacy, by_host, short_host)] == [200] * 4
-    assert {a.body for a in (by_path, legacy, by_host, short_host)} == {b'{"ok":true}'}
+    # Host names have no case, and so an API's id in an address has none either.
+    upper = wire.invoke(server.port, echo.id.upper(), "live", "/mock")
+    answers = (by_path, legacy, by_host, short_host, upper)
+    assert [a.status for a in answers] == [200] * len(answers)
+    assert {a.body for a in answers} == {b'{"ok":true}'}
 
 
 def test_the_proxy_events_form(server, echo):
@@ -161,7 +164,6 @@ def test_unknown_addresses_are_forbidden(server, echo):
     for answer in (
         wire.invoke(server.port, "zzzzzzzzzz", "live", "/mock"),
         wire.invoke(server.port, echo.id, "no-stage", "/mock"),
-        wire.invoke(server.port, echo.id.upper(), "live", "/mock"),
         wire.call(server.port, "GET", "/live/mock", host=f"zzzzzzzzzz.execute-api.us-east-1.localhost:{server.port}"),
     ):
         assert (answer.status, answer.error_type, answer.body) == (403, "ForbiddenException", b'{"message":"Forbidden"}')

@@ -261,7 +261,7 @@ def create(api, **changes):
         ({"Runtime": "cobol1.0"}, "InvalidParameterValueException", "Value cobol1.0 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set:"),
         ({"FunctionName": "bad name!"}, "ValidationException", "at 'functionName' failed to satisfy constraint"),
         ({"Timeout": 901}, "ValidationException", "at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"),
-        ({"Environment": {"Variables": {"A": "x" * 5000}}}, "InvalidParameterValueException", "4KB"),
+        ({"Environment": {"Variables": {"AA": "x" * 5000}}}, "InvalidParameterValueException", "4KB"),
         ({"Role": "arn:aws:iam::999999999999:role/elsewhere"}, None, ""),
         ({"Role": f"arn:aws:iam::{API}:role/not-there"}, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."),
     ],
