@@ -54,9 +54,23 @@ impl Form<'_> {
         range.next().is_some_and(|(key, _)| key.starts_with(&start))
     }
 
-    /// The numbers of `prefix.N` and `prefix.N.…`, ascending. Gaps are closed, as AWS does.
-    fn indexes(&self, prefix: &str) -> BTreeSet<u32> {
-        self.below(prefix).filter_map(|rest| rest.split('.').next()?.parse().ok()).collect()
+    /// The numbers of `key.item.N` and `key.item.N.…` (`key.N` without an item), ascending. Gaps are closed, as AWS does,
+    /// however far apart the numbers are.
+    ///
+    /// # Errors
+    /// What stands below the key and has no such place would be lost in silence, so it is refused.
+    fn indexes(&self, key: &str, item: Option<&str>) -> Result<BTreeSet<u64>, ServiceError> {
+        let place = |rest: &str| {
+            let numbered = match item {
+                Some(item) => rest.strip_prefix(item)?.strip_prefix('.')?,
+                None => rest,
+            };
+            let number = numbered.split('.').next()?;
+            number.parse::<u64>().ok().filter(|index| index.to_string() == number)
+        };
+        self.below(key)
+            .map(|rest| place(rest).ok_or_else(|| malformed(format!("{key}.{rest} is no place in a list."))))
+            .collect()
     }
 
     fn members(&self, structure: &Structure, prefix: &str, depth: usize) -> Result<Value, ServiceError> {
@@ -80,9 +94,10 @@ impl Form<'_> {
             Kind::Structure(structure) if self.has_below(key) => self.members(structure, key, depth).map(Some),
             Kind::Structure(_) => Ok(given_empty().then(|| Value::Object(Map::new()))),
             Kind::List { member, flattened, item, .. } => {
-                let base = if *flattened { key.to_owned() } else { format!("{key}.{item}") };
+                let item = (!*flattened).then_some(*item);
+                let base = item.map_or_else(|| key.to_owned(), |item| format!("{key}.{item}"));
                 let mut elements = Vec::new();
-                for index in self.indexes(&base) {
+                for index in self.indexes(key, item)? {
                     elements.extend(self.value(member, &format!("{base}.{index}"), depth + 1)?);
                 }
                 Ok((!elements.is_empty() || given_empty()).then_some(Value::Array(elements)))
@@ -90,7 +105,7 @@ impl Form<'_> {
             Kind::Map { value: shape, .. } => {
                 let base = format!("{key}.entry");
                 let mut map = Map::new();
-                for index in self.indexes(&base) {
+                for index in self.indexes(key, Some("entry"))? {
                     let Some(name) = self.fields.get(format!("{base}.{index}.key").as_str()) else { continue };
                     if let Some(value) = self.value(shape, &format!("{base}.{index}.value"), depth + 1)? {
                         map.insert(name.to_string(), value);

@@ -141,8 +141,13 @@ fn forms_hold_lists_maps_and_empty_lists() {
         })
     );
     assert_eq!(read(&format!("{start}&Tags="))["Tags"], json!([]));
-    let (code, _) = refusal("sts:AssumeRole", "POST /", &format!("{start}&DurationSeconds=soon"));
-    assert_eq!(code, "MalformedInput");
+    let far = read(&format!("{start}&TransitiveTagKeys.member.999999999999=a&TransitiveTagKeys.member.3=b"));
+    assert_eq!(far["TransitiveTagKeys"], json!(["b", "a"]));
+    let lost = ["Tags.member=a", "Tags.member.x.Key=a", "Tags.member.01.Key=a", "Tags.1.Key=a", "Tags.member.-1.Key=a"];
+    for bad in ["DurationSeconds=soon"].iter().chain(&lost) {
+        let (code, _) = refusal("sts:AssumeRole", "POST /", &format!("{start}&{bad}"));
+        assert_eq!(code, "MalformedInput", "{bad}");
+    }
 }
 
 #[test]
