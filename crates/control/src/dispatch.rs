@@ -20,7 +20,7 @@ use crate::{
     exchange::invoke::SignedInvoke,
     reader::{SnapshotReader, purpose, store_key, unavailable},
     registry::{self, Exchange, Run},
-    trail,
+    trail, upload,
     verify::{Verifier, dialect},
 };
 
@@ -339,10 +339,12 @@ impl Known<'_> {
         let refuse =
             |error: ServiceError, params: &Value| Refusal { error: Box::new(error), parameters: shown(params) };
         refuse_unenforced(self.op, entry, &params).map_err(|error| refuse(error, &params))?;
-        if let Some(upload) = entry.upload {
+        if let Some(upload) = entry.upload
+            && let Some(text) = upload::take(upload, &mut params)
+        {
             // Nothing is stored for somebody who may not make the call.
             self.permitted(entry, &params).map_err(|error| refuse(error, &params))?;
-            let done = self.call.inner.upload(self.op, upload, &mut params);
+            let done = self.call.inner.upload(self.op, upload, text, &mut params);
             done.map_err(|error| refuse(error, &params))?;
         }
         let output = self.commit(entry, &params, shown(&params)).map_err(|error| refuse(error, &params))?;

@@ -19,7 +19,7 @@ use crate::listen::Network;
 /// Where AWS's local stand-ins are expected.
 const LISTEN: &str = "127.0.0.1:4566";
 /// Everything worth knowing, and nothing that comes with each request: what functions print is left out.
-const LOG: &str = "info,function=warn";
+const LOG: &str = "info,function=warn,s3s=off";
 /// Threads a machine could possibly have use for.
 const THREADS_MAX: usize = 256;
 /// Largest file of settings.
@@ -71,7 +71,7 @@ pub struct Given {
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub trusted_proxies: Option<Vec<String>>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug`; `info` shows what
-    /// functions print [default: info,function=warn]
+    /// functions print [default: info,function=warn,s3s=off]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
     /// How it is logged, on standard error [default: text]

@@ -171,13 +171,14 @@ fn event(payload: Bytes) -> Result<Bytes, ServiceError> {
     if payload.iter().all(u8::is_ascii_whitespace) {
         return Ok(Bytes::from_static(b"{}"));
     }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
-        Ok(_) => Ok(payload),
-        Err(error) => {
-            let text = format!("Could not parse request body into json: {error}");
-            Err(ServiceError::new("InvalidRequestContentException", 400, text).with_field("Type", "User"))
-        }
-    }
+    let refuse = |error: String| {
+        let text = format!("Could not parse request body into json: {error}");
+        ServiceError::new("InvalidRequestContentException", 400, text).with_field("Type", "User")
+    };
+    // Skipping a value does not look inside its strings, so the encoding is checked apart.
+    let text = std::str::from_utf8(&payload).map_err(|error| refuse(error.to_string()))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| refuse(error.to_string()))?;
+    Ok(payload)
 }
 
 fn client_context(text: &str) -> Result<String, ServiceError> {
