@@ -25,44 +25,64 @@ def pair(own_server):
     return server, api, security
 
 
-def write_until_killed(server, api: Aws, security: Aws, function: str, round_number: int, after_s: float):
-    """Writers that note what was acknowledged; ends with kill -9 while they are at it."""
-    apis: list[str] = []
-    statements: list[str] = []
-    stop = threading.Event()
+class Written:
+    """What one round of writers got acknowledged before the kill."""
+
+    def __init__(self):
+        self.created: list[str] = []
+        self.apis: set[str] = set()
+        self.statements: set[str] = set()
+        self.faults: list[Exception] = []
+
+
+def write_until_killed(server, api: Aws, security: Aws, function: str, round_number: int, after_s: float) -> Written:
+    """Two writers that note what was acknowledged; ends with kill -9 while they are at it.
+
+    Each deletes again what it made a few steps ago: an account may hold 120 APIs, and deletions must survive too.
+    """
+    written, killing = Written(), threading.Event()
 
     def write(work):
         number = 0
-        while not stop.is_set():
+        while True:
             number += 1
             try:
                 work(number)
-            except (ClientError, BotoCoreError):
-                if stop.is_set() or not server.running():
-                    return
-                raise
+            except (ClientError, BotoCoreError) as error:
+                if not killing.is_set():
+                    written.faults.append(error)
+                return
 
-    def new_api(number):
-        apis.append(api.apigateway.create_rest_api(name=f"round-{round_number}-{number}")["id"])
+    def apis(number):
+        made = api.apigateway.create_rest_api(name=f"round-{round_number}-{number}")["id"]
+        written.created.append(made)
+        written.apis.add(made)
+        if number > 5:
+            old = written.created[number - 6]
+            api.apigateway.delete_rest_api(restApiId=old)
+            written.apis.discard(old)
 
-    def new_statement(number):
-        sid = f"r{round_number}-{number}"
-        security.awslambda.add_permission(FunctionName=function, StatementId=sid, Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com")
-        statements.append(sid)
+    def statements(number):
+        name = {"FunctionName": function}
+        security.awslambda.add_permission(
+            **name, StatementId=f"r{round_number}-{number}", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com"
+        )
+        written.statements.add(f"r{round_number}-{number}")
         if number > 3:
-            security.awslambda.remove_permission(FunctionName=function, StatementId=sid)
-            statements.remove(sid)
+            security.awslambda.remove_permission(**name, StatementId=f"r{round_number}-{number - 3}")
+            written.statements.discard(f"r{round_number}-{number - 3}")
 
-    threads = [threading.Thread(target=write, args=(work,), daemon=True) for work in (new_api, new_statement)]
+    threads = [threading.Thread(target=write, args=(work,), daemon=True) for work in (apis, statements)]
     for thread in threads:
         thread.start()
     time.sleep(after_s)
+    killing.set()
     server.kill()
-    stop.set()
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    return apis, statements
+    assert written.faults == [], "a call failed before the kill"
+    return written
 
 
 def test_acknowledged_changes_survive_kill_9(pair):
@@ -73,29 +93,29 @@ def test_acknowledged_changes_survive_kill_9(pair):
     rest.mock("GET", "/", authorizer=authorizer)
     make.permit(security, function, f"{rest.arn}/authorizers/{authorizer}", StatementId="served")
     rest.deploy()
-    made: set[str] = {rest.id}
-    kept = {"served"}
+    created = []
     for number in range(ROUNDS):
-        apis, statements = write_until_killed(server, api, security, function, number, 0.3 + 0.17 * number)
-        assert apis, "nothing was acknowledged before the kill"
-        made |= set(apis)
+        written = write_until_killed(server, api, security, function, number, 0.3 + 0.17 * number)
+        assert len(written.created) > 2, "hardly anything was acknowledged before the kill"
+        created += written.created
         server.start()
         pages = api.apigateway.get_paginator("get_rest_apis").paginate(PaginationConfig={"PageSize": 500})
         listed = {item["id"] for page in pages for item in page["items"]}
-        assert made <= listed, f"round {number}: lost {made - listed}"
-        assert len(listed - made) <= 1, "at most the call in flight is there without having been acknowledged"
-        made = listed
+        # One call of each writer was in flight: made or not, deleted or not, but nothing else may differ.
+        assert len(listed ^ (written.apis | {rest.id})) <= 1, (listed, written.apis)
+        assert rest.id in listed
         policy = json.loads(security.awslambda.get_policy(FunctionName=function)["Policy"])
         sids = {s["Sid"] for s in policy["Statement"]}
-        in_flight = {sid for sid in sids ^ (kept | set(statements)) if sid.startswith(f"r{number}-")}
-        assert (sids ^ (kept | set(statements))) == in_flight and len(in_flight) <= 1, (sids, kept, statements)
+        assert len(sids ^ (written.statements | {"served"})) <= 1, (sids, written.statements)
         for sid in sids - {"served"}:
             security.awslambda.remove_permission(FunctionName=function, StatementId=sid)
+        for id in listed - {rest.id}:
+            api.apigateway.delete_rest_api(restApiId=id)
         assert wire.invoke(server.port, rest.id, "Dev", headers=[("Authorizer", "allow")]).status == 200
         assert wire.invoke(server.port, rest.id, "Dev", headers=[("Authorizer", "deny")]).status == 403
     # Each change that was acknowledged has its record, also across the kills.
     recorded = {e["responseElements"]["id"] for e in make.events(api, "EventName", "CreateRestApi") if e.get("responseElements")}
-    assert made <= recorded, f"without a record: {made - recorded}"
+    assert set(created) <= recorded, f"without a record: {set(created) - recorded}"
 
 
 def test_deletions_survive_too(pair):

@@ -192,8 +192,13 @@ impl<'a> Call<'a> {
     /// Logs an error where it is handled, and spells it.
     fn refusal(&self, error: &ServiceError) -> Response {
         if let Some(cause) = &error.cause {
-            let request_id = &self.request_id;
-            tracing::error!(request_id, service = self.service.name, code = %error.code, cause, "a call failed");
+            let (request_id, service) = (&self.request_id, self.service.name);
+            // A client's fault is the client's to read; a stranger must not be able to fill our log with errors.
+            if error.is_client_fault() {
+                tracing::debug!(request_id, service, code = %error.code, cause, "a call was refused");
+            } else {
+                tracing::error!(request_id, service, code = %error.code, cause, "a call failed");
+            }
         }
         protocol::encode_error(self.service, error, &self.request_id).into()
     }
