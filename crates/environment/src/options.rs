@@ -25,7 +25,8 @@ pub struct Options {
     pub endpoint_url: Option<String>,
     /// Concurrent invocations per account; AWS's default is 1,000. One more is a 429.
     pub concurrency_max: usize,
-    /// Processes on this node. Requests beyond it wait, bounded in number and time.
+    /// Processes on this node, of which one account may have three quarters. Requests beyond either wait, bounded in
+    /// number and time.
     pub processes_max: usize,
     /// How long an unused environment is kept, seconds.
     pub idle_ttl_s: u64,

@@ -128,6 +128,7 @@ impl Shared {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits {
             processes_max: options.processes_max.max(1),
+            share_max: (options.processes_max * 3 / 4).max(1),
             account_max: options.concurrency_max,
             starts_max: cores * 2,
             waiters_max: WAITERS_MAX,

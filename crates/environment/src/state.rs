@@ -46,6 +46,9 @@ pub trait Key: Clone + Eq + Hash {
 pub struct Limits {
     /// Environments on this node, dying ones included.
     pub processes_max: usize,
+    /// Environments one account may have, dying ones included, so that nobody takes them all. Its further requests wait
+    /// for one of its own.
+    pub share_max: usize,
     /// Requests in flight (waiting or running) per account.
     pub account_max: usize,
     /// Environments starting at once.
@@ -430,12 +433,19 @@ impl<K: Key> Machine<K> {
     /// Whether a request of another key waits for a process and has waited too long, the node being full.
     fn starved(&self, key: &K, now_ms: u64) -> bool {
         let full = self.environments.len() >= self.limits.processes_max && self.dying == 0;
-        full && self.starting < self.limits.starts_max
+        self.starting < self.limits.starts_max
             && self.waiting.values().next().is_some_and(|oldest| {
+                let account = oldest.key.account();
+                let share_used = || account == key.account() && self.of_account(account) >= self.limits.share_max;
                 oldest.key != *key
+                    && (full || share_used())
                     && oldest.since_ms.saturating_add(STARVED_MS) <= now_ms
                     && self.pools.get(&oldest.key).is_none_or(|pool| pool.starting == 0)
             })
+    }
+
+    fn of_account(&self, account: &str) -> usize {
+        self.environments.values().filter(|environment| environment.key.account() == account).count()
     }
 
     fn kill(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) {
@@ -462,6 +472,11 @@ impl<K: Key> Machine<K> {
         let mut coming: HashMap<&K, usize> = HashMap::new();
         let mut starts: Vec<K> = Vec::new();
         let mut room_needed = 0usize;
+        let mut accounts: HashMap<&str, usize> = HashMap::new();
+        let mut crowded: Vec<String> = Vec::new();
+        for environment in self.environments.values() {
+            *accounts.entry(environment.key.account()).or_default() += 1;
+        }
         let room = self.limits.processes_max.saturating_sub(self.environments.len());
         for waiter in self.waiting.values() {
             if self.starting.saturating_add(starts.len()).saturating_add(room_needed) >= self.limits.starts_max {
@@ -470,9 +485,13 @@ impl<K: Key> Machine<K> {
             let left = coming
                 .entry(&waiter.key)
                 .or_insert_with(|| self.pools.get(&waiter.key).map_or(0, |pool| pool.starting));
+            let account = accounts.entry(waiter.key.account()).or_default();
             if *left > 0 {
                 *left -= 1;
+            } else if *account >= self.limits.share_max {
+                crowded.push(waiter.key.account().to_owned());
             } else if starts.len() < room {
+                *account += 1;
                 starts.push(waiter.key.clone());
             } else {
                 room_needed = room_needed.saturating_add(1);
@@ -488,14 +507,25 @@ impl<K: Key> Machine<K> {
             effects.push(Effect::Start(id, key));
         }
         for _ in self.dying..room_needed {
-            let Some(id) = self.least_recently_used() else { break };
+            let Some(id) = self.least_recently_used(|_| true) else { break };
+            self.kill(id, effects);
+        }
+        // An account at its share makes room among its own, one for each that waits.
+        let of = |account: &str, environment: &Environment<K>| environment.key.account() == account;
+        for account in crowded {
+            let dying = |environment: &&Environment<K>| environment.phase == Phase::Dying && of(&account, environment);
+            if self.environments.values().any(|environment| dying(&environment)) {
+                continue;
+            }
+            let Some(id) = self.least_recently_used(|environment| of(&account, environment)) else { continue };
             self.kill(id, effects);
         }
     }
 
-    fn least_recently_used(&self) -> Option<EnvironmentId> {
+    fn least_recently_used(&self, wanted: impl Fn(&Environment<K>) -> bool) -> Option<EnvironmentId> {
         self.environments
             .iter()
+            .filter(|(_, environment)| wanted(environment))
             .filter_map(|(id, environment)| match environment.phase {
                 Phase::Idle { since_ms } => Some((since_ms, *id)),
                 _ => None,

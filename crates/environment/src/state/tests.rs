@@ -13,7 +13,8 @@ impl Key for Revision {
     }
 }
 
-const LIMITS: Limits = Limits { processes_max: 4, account_max: 6, starts_max: 3, waiters_max: 5, idle_ttl_ms: 10_000 };
+const LIMITS: Limits =
+    Limits { processes_max: 4, share_max: 3, account_max: 6, starts_max: 3, waiters_max: 5, idle_ttl_ms: 10_000 };
 
 /// Something that happens, with a number that picks among what it can happen to.
 #[derive(Debug, Clone)]
@@ -100,6 +101,8 @@ impl World {
             }
         }
         for account in ["one", "two"] {
+            let live = self.keys.values().filter(|key| key.account() == account).count();
+            assert!(live <= LIMITS.share_max, "one account has more than its share");
             let in_flight = self
                 .wanted
                 .iter()
@@ -258,7 +261,7 @@ fn a_broken_environment_is_never_used_again() {
 
 #[test]
 fn a_full_node_makes_room_by_killing_what_is_idle() {
-    let mut check = Check::new(Limits { processes_max: 1, ..LIMITS });
+    let mut check = Check::new(Limits { processes_max: 1, share_max: 1, ..LIMITS });
     check.expect(|m, e| m.request(&Revision(0), 1, 0, e), &[Start(1, Revision(0))]);
     check.expect(|m, e| m.ready(1, 0, u64::MAX, e), &[Assign(1, 1)]);
     check.expect(|m, e| m.finished(1, true, 1, e), &[]);
@@ -268,7 +271,7 @@ fn a_full_node_makes_room_by_killing_what_is_idle() {
 
 #[test]
 fn one_busy_function_does_not_starve_another() {
-    let mut check = Check::new(Limits { processes_max: 1, ..LIMITS });
+    let mut check = Check::new(Limits { processes_max: 1, share_max: 1, ..LIMITS });
     check.expect(|m, e| m.request(&Revision(0), 1, 0, e), &[Start(1, Revision(0))]);
     check.expect(|m, e| m.ready(1, 0, u64::MAX, e), &[Assign(1, 1)]);
     check.expect(|m, e| m.request(&Revision(1), 2, 10, e), &[]);
@@ -277,6 +280,23 @@ fn one_busy_function_does_not_starve_another() {
     check.expect(|m, e| m.request(&Revision(0), 4, 101, e), &[]);
     check.expect(|m, e| m.finished(1, true, 10 + STARVED_MS, e), &[Kill(1)]);
     check.expect(|m, e| m.dead(1, e), &[Start(2, Revision(1))]);
+}
+
+#[test]
+fn no_account_takes_every_process() {
+    let mut check = Check::new(LIMITS);
+    for ticket in 1..=3 {
+        check.expect(|m, e| m.request(&Revision(0), ticket, 0, e), &[Start(ticket, Revision(0))]);
+        check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+    }
+    // One process is left, and it is not for the account that has three.
+    check.expect(|m, e| m.request(&Revision(0), 4, 1, e), &[]);
+    check.expect(|m, e| m.request(&Revision(2), 5, 2, e), &[Start(4, Revision(2))]);
+    // What waits is served by the account's own.
+    check.expect(|m, e| m.finished(1, true, 3, e), &[Assign(1, 4)]);
+    check.expect(|m, e| m.finished(1, true, 4, e), &[]);
+    check.expect(|m, e| m.request(&Revision(1), 6, 5, e), &[Kill(1)]);
+    check.expect(|m, e| m.dead(1, e), &[Start(5, Revision(1))]);
 }
 
 #[test]
