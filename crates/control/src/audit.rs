@@ -58,7 +58,11 @@ impl Audit {
         let selected = selections
             .get(&event.account)
             .is_some_and(|trails| trails.iter().any(|trail| trail.selects_invoke(&event.function_arn, &event.region)));
-        if selected && self.queue.try_send(Arc::clone(&event)).is_err() {
+        if selected {
+            // What is stored is looked up there; kept here as well it would be counted twice.
+            if self.queue.try_send(Arc::clone(&event)).is_ok() {
+                return;
+            }
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             tracing::error!(
                 dropped,

@@ -241,6 +241,7 @@ impl<'a> Call<'a> {
                 None => Err(Failure::Missing.to_error(dialect)),
             },
             Err(refused) => {
+                self.tell_unknown_key(&refused);
                 if let Some((account, access_key_id)) = &refused.named {
                     let region = refused.region.as_deref().unwrap_or("us-east-1");
                     self.record_unproven(account, access_key_id, region, &refused.error);
@@ -252,6 +253,19 @@ impl<'a> Call<'a> {
 }
 
 impl Call<'_> {
+    /// Says that a key is not known here: with somebody's first call it is most often a habit from elsewhere.
+    fn tell_unknown_key(&self, refused: &crate::verify::Refused) {
+        let Some(id) = &refused.unknown_key else { return };
+        let mut allowance = self.inner.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = allowance.take("unknown keys", self.now.ms());
+        drop(allowance);
+        if allowed {
+            let id: String = id.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+            let hint = "keys come from `portcullis account create` and IAM; `start --dev-credentials` takes account ids and `test`";
+            tracing::warn!(access_key_id = id, client = %self.request.client, "an unknown access key was refused ({hint})");
+        }
+    }
+
     /// Records that somebody named a key without proving to hold it. Bounded, and lost without harm when the store fails.
     fn record_unproven(&self, account: &str, access_key_id: &str, region: &str, error: &ServiceError) {
         let mut allowance = self.inner.unproven.lock().unwrap_or_else(PoisonError::into_inner);

@@ -118,6 +118,18 @@ impl Inner {
     }
 }
 
+/// Says who was refused which function and why: the gateway's client learns only that something is misconfigured.
+fn refused(request: &InvokeRequest, error: &InvokeError) {
+    let (why, presented) = match (error, &request.invoker) {
+        (InvokeError::NotPermitted(why), OnBehalf::ApiGateway { source_arn, .. }) => (why.as_str(), source_arn),
+        (InvokeError::NotPermitted(why), OnBehalf::Role { role_arn, .. }) => (why.as_str(), role_arn),
+        (InvokeError::CannotAssumeRole(role), _) => ("the role cannot be assumed by API Gateway", role),
+        _ => return,
+    };
+    let (request_id, function) = (&request.gateway_request_id, &request.function_arn);
+    tracing::warn!(request_id, function, presented, "API Gateway may not invoke the function: {why}");
+}
+
 impl Invoke for Invoker {
     fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
         Box::pin(async move {
@@ -125,7 +137,7 @@ impl Invoke for Invoker {
                 .inner
                 .upgrade()
                 .ok_or_else(|| InvokeError::Run(RunError::Unavailable("the server is stopping".into())))?;
-            let permitted = self.permitted(&inner, &request).await?;
+            let permitted = self.permitted(&inner, &request).await.inspect_err(|error| refused(&request, error))?;
             let InvokeRequest { function_arn, payload, gateway_request_id, timeout_ms, .. } = request;
             let invocation = Invocation {
                 request_id: inner.uuid(),

@@ -65,6 +65,8 @@ pub struct Refused {
     pub named: Option<(String, String)>,
     /// Region of the scope, where it could be read.
     pub region: Option<String>,
+    /// The access key id, when there is no such key.
+    pub unknown_key: Option<String>,
 }
 
 /// How errors of a service's protocol are spelled.
@@ -100,7 +102,8 @@ impl Verifier<'_> {
         service: &str,
         tx: &mut Tx<'_>,
     ) -> Result<Authenticated, Refused> {
-        let refuse = |error: ServiceError| Refused { error: Box::new(error), named: None, region: None };
+        let refuse =
+            |error: ServiceError| Refused { error: Box::new(error), named: None, region: None, unknown_key: None };
         let Some(signed) = sigv4::parse(head).map_err(|failure| refuse(failure.to_error(dialect)))? else {
             return Ok(Authenticated { caller: None, region: "us-east-1".into(), payload: Payload::Unsigned });
         };
@@ -109,9 +112,13 @@ impl Verifier<'_> {
             error: Box::new(error),
             named: None,
             region: Some(signed.region().to_owned()),
+            unknown_key: None,
         };
         signed.check_scope(&rules).map_err(|failure| refuse(failure.to_error(dialect)))?;
-        let (caller, secret) = self.key(&signed, dialect, tx).map_err(refuse)?;
+        let (caller, secret) = self.key(&signed, dialect, tx).map_err(|error| {
+            let unknown = error.code == sigv4::unknown_key(dialect, "").code;
+            Refused { unknown_key: unknown.then(|| signed.access_key_id().to_owned()), ..refuse(error) }
+        })?;
         let region = signed.region().to_owned();
         let Some(secret) = secret else {
             let payload = match body {
@@ -127,6 +134,7 @@ impl Verifier<'_> {
                 error: Box::new(failure.to_error(dialect)),
                 named: Some((caller.account.to_string(), caller.access_key_id)),
                 region: Some(region),
+                unknown_key: None,
             }),
         }
     }

@@ -74,6 +74,18 @@ pub(crate) enum Failure {
     Unavailable(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reported(document) => f.write_str(&String::from_utf8_lossy(document)),
+            Self::Exited(exit) => write!(f, "its process ended ({exit:?})"),
+            Self::OutOfMemory => f.write_str("it ran out of memory"),
+            Self::TimedOut => f.write_str("it took longer than the function's timeout"),
+            Self::Unavailable(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A failure with the last of what was logged before it.
 #[derive(Debug, Clone)]
 pub(crate) struct Failed {
@@ -361,7 +373,7 @@ impl Shared {
             }
             Err(failed) => {
                 let (function, account) = (&key.0.function, &key.0.account);
-                tracing::info!(function, account, failure = ?failed.failure, "a function could not be loaded");
+                tracing::info!(function, account, "a function could not be loaded: {}", failed.failure);
                 self.decide(|state, effects| {
                     state.failures.insert(key, failed);
                     state.machine.init_failed(id, now_ms, effects);

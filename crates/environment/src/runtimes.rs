@@ -200,7 +200,16 @@ pub fn runnable(identifier: &str, installed: &Installed) -> Result<Resolved, Ref
     };
     let newer = wanted > found;
     if newer && !installed.newer {
-        return Err(Refusal { message: unavailable(identifier, "the interpreter installed is older") });
+        let (name, prefix, option) = match family {
+            Family::Node => (format!("Node {}", found.0), format!("nodejs{}.x", found.0), "--node"),
+            Family::Python => {
+                (format!("Python {}.{}", found.0, found.1), format!("python{}.{}", found.0, found.1), "--python")
+            }
+        };
+        let why = format!(
+            "{name} is installed, which is older. Use {prefix} or lower, or start the server with {option} PATH of a newer one"
+        );
+        return Err(Refusal { message: unavailable(identifier, &why) });
     }
     let warning = (deprecated || newer).then(|| {
         format!(

@@ -84,7 +84,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             };
             summary(&walk, &found)?;
             if args.once {
-                return Ok(());
+                return screen.plain("\nEvery step gave what it must.");
             }
             go_on(&walk, &found, args.keep_data.as_deref())?;
             stops.next().await;
@@ -205,9 +205,11 @@ fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>) -> anyhow::Result<()> 
     screen.plain(&format!(
         "As a client of the API:\n\n  curl -i {url} --header \"Authorizer: allow\"\n  curl -i {url} --header \
          \"Authorizer: deny\"\n  curl -i {url}\n\nTo see it refused again, withdraw the permission as the Security \
-         account and have the API account forget\nthe cached answers:\n\n  aws lambda remove-permission --function-name \
-         {function} --statement-id {statement}\n  aws apigateway flush-stage-authorizers-cache --rest-api-id {api} \
+         account and have the API account forget\nthe cached answers:\n\n  # {security}\n  aws lambda remove-permission --function-name \
+         {function} --statement-id {statement}\n\n  # {owner}\n  aws apigateway flush-stage-authorizers-cache --rest-api-id {api} \
          --stage-name {stage}\n",
+        security = walk.security.name,
+        owner = walk.api.name,
         function = walk::FUNCTION_NAME,
         statement = walk::STATEMENT_ID,
         api = found.api_id,

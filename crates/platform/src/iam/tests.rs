@@ -718,11 +718,7 @@ fn what_tools_ask_before_deleting_is_empty() {
 fn other_services_find_the_unique_ids_that_iam_stores() {
     let mut bench = Bench::new();
     let user = ok(&mut bench, "CreateUser", json!({ "UserName": "Ann", "Path": "/team/" }));
-    let role = ok(
-        &mut bench,
-        "CreateRole",
-        json!({ "RoleName": "r", "AssumeRolePolicyDocument": trust(API) }),
-    );
+    let role = ok(&mut bench, "CreateRole", json!({ "RoleName": "r", "AssumeRolePolicyDocument": trust(API) }));
     let mut id = |arn: &str| bench.read(|tx| service::principal::unique_id(tx, arn));
     assert_eq!(id(user["User"]["Arn"].as_str().unwrap()).as_deref(), user["User"]["UserId"].as_str());
     assert_eq!(id(role["Role"]["Arn"].as_str().unwrap()).as_deref(), role["Role"]["RoleId"].as_str());

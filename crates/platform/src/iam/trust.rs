@@ -20,6 +20,7 @@ use super::user::User;
 pub(crate) fn bind(tx: &mut Tx<'_>, text: &str) -> Result<BTreeMap<String, String>> {
     document::check_size(text, &Quota::Trust)?;
     let parsed = Policy::parse(text, Kind::Trust).map_err(|error| malformed(&error))?;
+    check_actions(text)?;
     let mut ids = BTreeMap::new();
     for arn in parsed.identity_principals() {
         if !ids.contains_key(arn) {
@@ -32,6 +33,37 @@ pub(crate) fn bind(tx: &mut Tx<'_>, text: &str) -> Result<BTreeMap<String, Strin
         }
     }
     Ok(ids)
+}
+
+/// A trust policy says who may take the role, so other actions in it are mistakes.
+fn check_actions(text: &str) -> Result<()> {
+    const KNOWN: [&str; 6] = [
+        "sts:assumerole",
+        "sts:assumerolewithsaml",
+        "sts:assumerolewithwebidentity",
+        "sts:tagsession",
+        "sts:setsourceidentity",
+        "sts:setcontext",
+    ];
+    let value = policy::parse_json(text).map_err(|error| malformed(&error))?;
+    let statements = match value.get("Statement") {
+        Some(Value::Array(statements)) => statements.as_slice(),
+        Some(statement) => std::slice::from_ref(statement),
+        None => &[],
+    };
+    let actions = statements.iter().filter_map(|statement| statement.get("Action")).flat_map(|action| match action {
+        Value::Array(actions) => actions.as_slice(),
+        one => std::slice::from_ref(one),
+    });
+    let known = |action: &Value| {
+        let action = action.as_str().unwrap_or_default().to_lowercase();
+        KNOWN.contains(&action.as_str()) || (action.starts_with("sts:") && action.contains(['*', '?']))
+    };
+    if actions.into_iter().all(known) {
+        return Ok(());
+    }
+    let text = "AssumeRole policy may only specify STS AssumeRole actions.";
+    Err(ServiceError::new("MalformedPolicyDocument", 400, text))
 }
 
 fn no_such_principal(arn: &str) -> ServiceError {

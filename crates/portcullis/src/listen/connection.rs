@@ -117,7 +117,9 @@ async fn answer(
     );
     if let Some(found) = Gateway::target(host, path) {
         let arrived = arrived(found, &parts, &target, recorder, body, client, ends.local.port());
-        return from_gateway(shared.gateway.handle(arrived).await);
+        let answer = shared.gateway.handle(arrived).await;
+        tell(&answer, parts.method.as_str(), host, path);
+        return from_gateway(answer);
     }
     if let Some((status, document)) = own::answer(&parts.method, path, shared) {
         return json(status, &document);
@@ -308,10 +310,20 @@ async fn control(
     }
 }
 
-fn from_gateway(answer: Answer) -> Response<Full<Bytes>> {
-    if !answer.causes.is_empty() {
-        tracing::debug!(status = answer.status, refusal = ?answer.refusal, causes = ?answer.causes, "refused");
+/// Says why the gateway itself answered so. A 5xx is somebody's configuration, and its client learns nothing: whoever
+/// asks "why 500?" finds it here, by the request id.
+fn tell(answer: &Answer, method: &str, host: &str, path: &str) {
+    let (Some(refusal), false) = (answer.refusal, answer.causes.is_empty()) else { return };
+    let request_id = answer.header("x-amzn-RequestId").unwrap_or_default();
+    let (status, kind, why) = (answer.status, refusal.name(), answer.causes.join("; "));
+    if status >= 500 {
+        tracing::warn!(request_id, status, kind, method, host, path, "{why}");
+    } else {
+        tracing::debug!(request_id, status, kind, method, host, path, "{why}");
     }
+}
+
+fn from_gateway(answer: Answer) -> Response<Full<Bytes>> {
     let fields = answer.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     build(answer.status, fields, answer.body)
 }
