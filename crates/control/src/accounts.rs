@@ -7,10 +7,11 @@ use platform::{
 use policy::AccountId;
 use serde::{Deserialize, Serialize};
 use service::{Result, ServiceError, Timestamp, Tx};
-use store::{Commit, Store};
+use store::Store;
 
 use crate::{
-    reader::{SnapshotReader, purpose, store_key, unavailable},
+    commit,
+    reader::{SnapshotReader, unavailable},
     vault::{Vault, random},
 };
 
@@ -69,13 +70,7 @@ pub fn create(store: &dyn Store, vault: &Vault, now: Timestamp, id: &str, name: 
     let mut tx = Tx::new(&mut reader);
     account::create(&mut tx, record, &key)?;
     let changes = tx.into_changes();
-    let mut commit = Commit { checks: reader.into_checks()?, ..Commit::default() };
-    for (key, (document, secret)) in changes.records {
-        if let Some(document) = document {
-            let document = if secret { vault.seal(&purpose(&key), &document) } else { document };
-            commit.puts.push((store_key(&key), document));
-        }
-    }
+    let commit = commit::prepare(store, vault, changes, reader, Vec::new())?;
     match store.commit(commit) {
         Ok(_) => Ok(CreatedAccount {
             account_id: id.to_owned(),

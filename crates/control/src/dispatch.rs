@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
-use platform::cloudtrail::record::{Management, UserIdentity};
+use platform::cloudtrail::record::UserIdentity;
 use serde_json::Value;
-use service::{Caller, Changes, Cx, Entry, Host, Need, ServiceError, Timestamp, Tx};
-use store::{Commit, Event};
+use service::{Caller, Cx, Entry, Host, Need, ServiceError, Timestamp, Tx};
+use store::Event;
 use wire::{
     protocol::{self, Encoded},
     route::{self, Head, Routed},
@@ -17,15 +17,13 @@ use wire::{
 use crate::{
     Inner,
     authorize::{self, Circumstances},
+    commit::{self, ATTEMPTS_MAX},
     exchange::invoke::SignedInvoke,
-    reader::{SnapshotReader, purpose, store_key, unavailable},
+    reader::{SnapshotReader, unavailable},
     registry::{self, Exchange, Run},
     trail, upload,
     verify::{Verifier, dialect},
 };
-
-/// How often a call is applied again when somebody else committed first. Source: storage contract, section 4.
-const ATTEMPTS_MAX: u32 = 8;
 
 /// A request as it came off the connection, body read whole and already bounded.
 #[derive(Debug, Clone)]
@@ -276,40 +274,24 @@ impl Call<'_> {
             return;
         }
         let source_ip = self.request.client.to_string();
-        let event_id = self.inner.uuid();
-        let record = Management {
-            event_id: &event_id,
+        let bare = trail::Bare {
             request_id: &self.request_id,
             now: self.now,
-            event_source: self.service.event_source,
-            event_name: "SignatureRefused",
             region,
             source_ip: &source_ip,
             user_agent: self.request.header("user-agent"),
-            identity: UserIdentity::Unproven { account, access_key_id },
+            source: self.service.event_source,
+            name: "SignatureRefused",
+            recipient: account,
+            access_key_id: Some(access_key_id),
+            read_only: false,
+        };
+        let ending = trail::Ending {
             error: Some((&error.code, &error.message)),
             request_parameters: Value::Null,
             response_elements: Value::Null,
-            read_only: false,
-            resources: &[],
-            recipient_account: account,
-            shared_event_id: None,
-            host: None,
         };
-        let event = Event {
-            account: account.to_owned(),
-            region: region.to_owned(),
-            time_ms: self.now.ms(),
-            data: false,
-            name: "SignatureRefused".into(),
-            source: self.service.event_source.into(),
-            username: None,
-            access_key_id: Some(access_key_id.to_owned()),
-            read_only: false,
-            resources: Vec::new(),
-            record: record.to_value().to_string().into_bytes(),
-            event_id,
-        };
+        let event = bare.event(UserIdentity::Unproven { account, access_key_id }, &ending, self.inner.uuid());
         if let Err(error) = self.inner.audit.keep(vec![event]) {
             tracing::error!(%error, "a refused signature could not be recorded");
         }
@@ -389,7 +371,7 @@ impl Known<'_> {
                 return Ok(output);
             }
             let keys: Vec<_> = changes.records.keys().cloned().collect();
-            let commit = self.sealed(changes, reader, events)?;
+            let commit = commit::prepare(&*inner.store, &inner.vault, changes, reader, events)?;
             match inner.store.commit(commit) {
                 Ok(_) => {
                     inner.publish(&keys);
@@ -475,26 +457,6 @@ impl Known<'_> {
             region: &self.region,
             now: self.call.now,
         }
-    }
-
-    /// The commit of what was changed: blobs stored, secret documents sealed, everything read insisted on.
-    fn sealed(&self, changes: Changes, reader: SnapshotReader<'_>, events: Vec<Event>) -> Result<Commit, ServiceError> {
-        let inner = self.call.inner;
-        for bytes in changes.blobs.values() {
-            inner.store.put_blob(bytes).map_err(|e| unavailable(&e))?;
-        }
-        let mut commit = Commit { checks: reader.into_checks()?, events, ..Commit::default() };
-        for (key, (document, secret)) in changes.records {
-            match document {
-                Some(document) if secret => {
-                    let document = inner.vault.seal(&purpose(&key), &document);
-                    commit.puts.push((store_key(&key), document));
-                }
-                Some(document) => commit.puts.push((store_key(&key), document)),
-                None => commit.deletes.push(store_key(&key)),
-            }
-        }
-        Ok(commit)
     }
 
     fn events(&self, foreign: Option<&str>, ending: &trail::Ending<'_>) -> Vec<Event> {

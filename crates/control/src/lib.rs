@@ -7,6 +7,7 @@ pub mod accounts;
 mod audit;
 mod authorize;
 mod clock;
+mod commit;
 mod delivery;
 mod dispatch;
 mod exchange;

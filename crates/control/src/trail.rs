@@ -170,6 +170,64 @@ fn event(
     }
 }
 
+/// A record of what no proven caller did: an anonymous call, or one whose signature was refused.
+pub struct Bare<'a> {
+    pub request_id: &'a str,
+    pub now: Timestamp,
+    pub region: &'a str,
+    pub source_ip: &'a str,
+    pub user_agent: Option<&'a str>,
+    /// Such as `s3.amazonaws.com`.
+    pub source: &'a str,
+    /// CloudTrail's `eventName`.
+    pub name: &'a str,
+    /// The account whose record it is.
+    pub recipient: &'a str,
+    /// The key that was named.
+    pub access_key_id: Option<&'a str>,
+    pub read_only: bool,
+}
+
+impl Bare<'_> {
+    /// The event, in the store's form.
+    #[must_use]
+    pub fn event(&self, identity: UserIdentity<'_>, ending: &Ending<'_>, event_id: String) -> Event {
+        let record = Management {
+            event_id: &event_id,
+            request_id: self.request_id,
+            now: self.now,
+            event_source: self.source,
+            event_name: self.name,
+            region: self.region,
+            source_ip: self.source_ip,
+            user_agent: self.user_agent,
+            identity,
+            error: ending.error,
+            request_parameters: ending.request_parameters.clone(),
+            response_elements: ending.response_elements.clone(),
+            read_only: self.read_only,
+            resources: &[],
+            recipient_account: self.recipient,
+            shared_event_id: None,
+            host: None,
+        };
+        Event {
+            account: self.recipient.to_owned(),
+            region: self.region.to_owned(),
+            time_ms: self.now.ms(),
+            data: false,
+            name: self.name.to_owned(),
+            source: self.source.to_owned(),
+            username: None,
+            access_key_id: self.access_key_id.map(str::to_owned),
+            read_only: self.read_only,
+            resources: Vec::new(),
+            record: record.to_value().to_string().into_bytes(),
+            event_id,
+        }
+    }
+}
+
 /// What LookupEvents finds a call by as `ResourceName`, from the parameters that name things.
 fn resources(parameters: &Value) -> Vec<(String, String)> {
     const NAMES: [(&str, &str); 9] = [

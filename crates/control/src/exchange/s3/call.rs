@@ -8,7 +8,7 @@ use std::{
 use ::policy::{Context, Decide, Kind, Principal, decide};
 use bytes::Bytes;
 use platform::{
-    cloudtrail::record::{Management, UserIdentity},
+    cloudtrail::record::UserIdentity,
     s3::{
         bucket::{self, Bucket},
         error::access_denied,
@@ -17,22 +17,20 @@ use platform::{
     },
 };
 use serde_json::{Map, Value};
-use service::{Caller, Changes, Need, ServiceError, Timestamp, Tx};
-use store::{Commit, Event};
+use service::{Caller, Need, ServiceError, Timestamp, Tx};
+use store::Event;
 use wire::table::{Operation, Service};
 
 use crate::{
     Inner,
     authorize::{self, Circumstances},
+    commit::{self, ATTEMPTS_MAX},
     dispatch::Request,
-    reader::{SnapshotReader, store_key, unavailable},
+    reader::{SnapshotReader, unavailable},
     trail,
 };
 
 pub(super) type Result<T> = std::result::Result<T, ServiceError>;
-
-/// How often a call is applied again when somebody else committed first. Source: storage contract, section 4.
-const ATTEMPTS_MAX: u32 = 8;
 
 /// What an operation does in one attempt.
 pub(super) type Act<I, O> = fn(&mut Step<'_, '_>, &I) -> Result<O>;
@@ -135,7 +133,7 @@ impl Call {
                 self.inner.audit.keep(events).map_err(|e| unavailable(&e))?;
                 return Ok(output);
             }
-            let commit = self.commit(changes, reader, events)?;
+            let commit = commit::prepare(&*self.inner.store, &self.inner.vault, changes, reader, events)?;
             match self.inner.store.commit(commit) {
                 Ok(_) => return Ok(output),
                 Err(store::Error::Conflict) => {
@@ -147,21 +145,6 @@ impl Call {
         let text =
             "A conflicting conditional operation is currently in progress against this resource. Please try again.";
         Err(ServiceError::new("OperationAborted", 409, text))
-    }
-
-    fn commit(&self, changes: Changes, reader: SnapshotReader<'_>, events: Vec<Event>) -> Result<Commit> {
-        for bytes in changes.blobs.values() {
-            self.inner.store.put_blob(bytes).map_err(|e| unavailable(&e))?;
-        }
-        let mut commit = Commit { checks: reader.into_checks()?, events, ..Commit::default() };
-        for (key, (document, secret)) in changes.records {
-            match document {
-                Some(_) if secret => return Err(ServiceError::internal(format!("{} of s3 is secret", key.noun))),
-                Some(document) => commit.puts.push((store_key(&key), document)),
-                None => commit.deletes.push(store_key(&key)),
-            }
-        }
-        Ok(commit)
     }
 
     /// Keeps the record of a refusal, and gives the error back.
@@ -250,40 +233,19 @@ impl Call {
 
     fn event(&self, parts: &Parts<'_>, identity: UserIdentity<'_>, ending: &trail::Ending<'_>) -> Event {
         let source_ip = self.request.client.to_string();
-        let event_id = self.inner.uuid();
-        let record = Management {
-            event_id: &event_id,
+        let bare = trail::Bare {
             request_id: &self.request_id,
             now: self.now,
-            event_source: self.service.event_source,
-            event_name: parts.name,
             region: parts.region,
             source_ip: &source_ip,
             user_agent: self.request.header("user-agent"),
-            identity,
-            error: ending.error,
-            request_parameters: ending.request_parameters.clone(),
-            response_elements: ending.response_elements.clone(),
-            read_only: parts.read_only,
-            resources: &[],
-            recipient_account: parts.recipient,
-            shared_event_id: None,
-            host: None,
-        };
-        Event {
-            account: parts.recipient.to_owned(),
-            region: parts.region.to_owned(),
-            time_ms: self.now.ms(),
-            data: false,
-            name: parts.name.to_owned(),
-            source: self.service.event_source.to_owned(),
-            username: None,
+            source: self.service.event_source,
+            name: parts.name,
+            recipient: parts.recipient,
             access_key_id: None,
             read_only: parts.read_only,
-            resources: Vec::new(),
-            record: record.to_value().to_string().into_bytes(),
-            event_id,
-        }
+        };
+        bare.event(identity, ending, self.inner.uuid())
     }
 }
 
