@@ -1,53 +1,15 @@
 //! A store in memory and a caller, for tests of operations.
 
-use std::collections::BTreeMap;
-
 use policy::Region;
 use serde_json::Value;
-use service::{Caller, Changes, Cx, Entry, Host, Identity, Key, Need, Range, Reader, Record, Result, Scope};
-use service::{ServiceError, Timestamp, Tx};
+use service::{Caller, Changes, Cx, Entry, Host, Identity, Need, Record, Result, Scope};
+use service::{ServiceError, Timestamp, Tx, testing::Records};
 
 /// The caller's account unless a test says otherwise.
 pub(crate) const ACCOUNT: &str = "111111111111";
 const NOW_MS: i64 = 1_764_037_614_007;
 /// The same moment as answers show it.
 pub(crate) const NOW_S: i64 = 1_764_037_614;
-
-#[derive(Default)]
-struct Memory {
-    records: BTreeMap<Key, Vec<u8>>,
-    blobs: BTreeMap<String, Vec<u8>>,
-    rows_read: usize,
-}
-
-impl Reader for Memory {
-    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
-        self.rows_read += 1;
-        Ok(self.records.get(key).cloned())
-    }
-
-    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
-        let within = |key: &Key| {
-            key.scope == range.scope
-                && key.noun == range.noun
-                && if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent }
-                && range.after.as_ref().is_none_or(|(parent, id)| (&key.parent, &key.id) > (parent, id))
-        };
-        let rows: Vec<_> = self
-            .records
-            .iter()
-            .filter(|(key, _)| within(key))
-            .take(range.limit)
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        self.rows_read += rows.len();
-        Ok(rows)
-    }
-
-    fn blob(&mut self, hash: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.blobs.get(hash).cloned())
-    }
-}
 
 /// Random bytes that are the same in every run, and a seal that hides nothing.
 struct Counting(u64);
@@ -75,7 +37,7 @@ impl Host for Counting {
 
 /// Everything there is, and who calls.
 pub(crate) struct World {
-    memory: Memory,
+    memory: Records,
     host: Counting,
     pub(crate) account: &'static str,
     pub(crate) region: &'static str,
@@ -84,7 +46,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { memory: Memory::default(), host: Counting(7), account: ACCOUNT, region: "us-east-1", now_ms: NOW_MS }
+        Self { memory: Records::default(), host: Counting(7), account: ACCOUNT, region: "us-east-1", now_ms: NOW_MS }
     }
 
     fn with<T>(&mut self, run: impl FnOnce(&mut Cx<'_>, &mut Tx<'_>) -> Result<T>) -> Result<(T, Changes)> {
@@ -112,13 +74,7 @@ impl World {
     pub(crate) fn call(&mut self, name: &str, params: Value) -> Result<Value> {
         let entry = entry(name);
         let (output, changes) = self.with(|cx, tx| entry.apply(&params, cx, tx))?;
-        for (key, (document, _)) in changes.records {
-            match document {
-                Some(document) => self.memory.records.insert(key, document),
-                None => self.memory.records.remove(&key),
-            };
-        }
-        self.memory.blobs.extend(changes.blobs);
+        self.memory.apply(changes);
         Ok(output)
     }
 
@@ -171,7 +127,7 @@ impl World {
 
     /// Nouns, parents and ids of everything stored.
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.memory.records.keys().map(|key| format!("{} {}/{}", key.noun, key.parent, key.id)).collect()
+        self.memory.documents.keys().map(|key| format!("{} {}/{}", key.noun, key.parent, key.id)).collect()
     }
 
     /// Rows read since this was asked last.

@@ -1,11 +1,9 @@
 //! An installation in memory for the tests of this crate: calls go through `needs` and `apply` as `control` makes them.
 
-use std::collections::BTreeMap;
-
 use policy::{AccountId, Region};
 use serde_json::{Value, json};
 use service::{
-    Caller, Cx, Entry, Host, Identity, Key, Need, Range, Reader, Result, Scope, ServiceError, Timestamp, Tx,
+    Caller, Cx, Entry, Host, Identity, Key, Need, Result, Scope, ServiceError, Timestamp, Tx, testing::Records,
 };
 
 pub(crate) const OWNER: &str = "444455556666";
@@ -44,32 +42,6 @@ impl Host for FakeHost {
                  python3.13] or be a valid ARN"
             )),
         }
-    }
-}
-
-#[derive(Default)]
-struct Records {
-    documents: BTreeMap<Key, Vec<u8>>,
-}
-
-impl Reader for Records {
-    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
-        Ok(self.documents.get(key).cloned())
-    }
-
-    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
-        let within = |key: &Key| {
-            key.scope == range.scope
-                && key.noun == range.noun
-                && if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent }
-                && range.after.as_ref().is_none_or(|after| (&key.parent, &key.id) > (&after.0, &after.1))
-        };
-        let rows = self.documents.iter().filter(|(key, _)| within(key));
-        Ok(rows.take(range.limit).map(|(key, document)| (key.clone(), document.clone())).collect())
-    }
-
-    fn blob(&mut self, _hash: &str) -> Result<Option<Vec<u8>>> {
-        Ok(None)
     }
 }
 
@@ -116,12 +88,8 @@ impl World {
         };
         let mut tx = Tx::new(&mut self.records);
         let output = run(&mut cx, &mut tx)?;
-        for (key, (document, _)) in tx.into_changes().records {
-            match document {
-                Some(document) => self.records.documents.insert(key, document),
-                None => self.records.documents.remove(&key),
-            };
-        }
+        let changes = tx.into_changes();
+        self.records.apply(changes);
         Ok(output)
     }
 

@@ -17,6 +17,8 @@ mod operation;
 pub mod patch;
 pub mod principal;
 mod record;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod tx;
 

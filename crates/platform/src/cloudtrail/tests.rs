@@ -4,11 +4,9 @@ mod digests;
 mod selectors;
 mod trails;
 
-use std::collections::BTreeMap;
-
 use policy::{AccountId, Region};
 use serde_json::{Value, json};
-use service::{Caller, Cx, Host, Identity, Key, Need, Range, Reader, Result, Scope, ServiceError, Timestamp, Tx};
+use service::{Caller, Cx, Host, Identity, Need, Result, Scope, ServiceError, Timestamp, Tx, testing::Records};
 
 use super::{OPERATIONS, trail::Trail};
 use crate::s3::bucket::Bucket;
@@ -34,32 +32,6 @@ impl Host for FixedHost {
     }
 
     fn runtime(&self, _identifier: &str) -> std::result::Result<Option<String>, String> {
-        Ok(None)
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Records {
-    pub(super) documents: BTreeMap<Key, Vec<u8>>,
-}
-
-impl Reader for Records {
-    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
-        Ok(self.documents.get(key).cloned())
-    }
-
-    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
-        let within = |key: &Key| {
-            key.scope == range.scope
-                && key.noun == range.noun
-                && if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent }
-                && range.after.as_ref().is_none_or(|after| (&key.parent, &key.id) > (&after.0, &after.1))
-        };
-        let rows = self.documents.iter().filter(|(key, _)| within(key));
-        Ok(rows.take(range.limit).map(|(key, document)| (key.clone(), document.clone())).collect())
-    }
-
-    fn blob(&mut self, _hash: &str) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
 }
@@ -125,12 +97,8 @@ impl World {
     pub(super) fn with<T>(&mut self, change: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         let mut tx = Tx::new(&mut self.records);
         let output = change(&mut tx)?;
-        for (key, (document, _)) in tx.into_changes().records {
-            match document {
-                Some(document) => self.records.documents.insert(key, document),
-                None => self.records.documents.remove(&key),
-            };
-        }
+        let changes = tx.into_changes();
+        self.records.apply(changes);
         Ok(output)
     }
 

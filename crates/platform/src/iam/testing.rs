@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use policy::{AccountId, Context, Decide, Decision, Kind, Policy, Region, Request, decide};
 use serde_json::{Value, json};
 use service::{
-    Caller, Cx, Entry, Host, Identity, Key, Need, Range, Reader, Result, Scope, ServiceError, Session, Timestamp, Tx,
+    Caller, Cx, Entry, Host, Identity, Need, Result, Scope, ServiceError, Session, Timestamp, Tx, testing::Records,
 };
 
 use super::access_key::AccessKey;
@@ -23,38 +23,12 @@ pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_764_037_614_000);
 /// Records, and everything else an operation is lent.
 #[derive(Default)]
 pub(crate) struct Bench {
-    rows: Rows,
+    rows: Records,
     host: Dice,
 }
 
 #[derive(Default)]
-struct Rows(BTreeMap<Key, Vec<u8>>);
-
-#[derive(Default)]
 struct Dice(u64);
-
-impl Reader for Rows {
-    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
-        Ok(self.0.get(key).cloned())
-    }
-
-    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
-        let within = |key: &Key| {
-            let parent = if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent };
-            let place = (key.parent.clone(), key.id.clone());
-            key.scope == range.scope
-                && key.noun == range.noun
-                && parent
-                && range.after.as_ref().is_none_or(|after| place > *after)
-        };
-        let rows = self.0.iter().filter(|(key, _)| within(key)).take(range.limit);
-        Ok(rows.map(|(key, document)| (key.clone(), document.clone())).collect())
-    }
-
-    fn blob(&mut self, _hash: &str) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-}
 
 impl Host for Dice {
     fn random(&mut self, out: &mut [u8]) {
@@ -110,12 +84,7 @@ impl Bench {
     }
 
     fn commit(&mut self, changes: service::Changes) {
-        for (key, (document, _)) in changes.records {
-            match document {
-                Some(document) => self.rows.0.insert(key, document),
-                None => self.rows.0.remove(&key),
-            };
-        }
+        self.rows.apply(changes);
     }
 
     /// Reads with a transaction.
@@ -125,7 +94,7 @@ impl Bench {
 
     /// How many records there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows.0.len()
+        self.rows.documents.len()
     }
 
     fn with<T>(&mut self, caller: &Caller, run: impl FnOnce(&mut Cx<'_>, &mut Tx<'_>) -> Result<T>) -> Result<T> {

@@ -3,56 +3,25 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use service::{Key, Range, Reader, Result, ServiceError, Timestamp, Tx};
+use service::{Result, ServiceError, Timestamp, Tx, testing::Records};
 
 use super::bucket::{self, Bucket};
 use super::list::{self, Listing, Query};
 use super::object::{self, Conditions, Headers, Object, Tags};
 use super::{policy, upload};
 
-#[derive(Default)]
-struct Memory {
-    records: BTreeMap<Key, Vec<u8>>,
-    rows_read: usize,
-}
-
-impl Reader for Memory {
-    fn get(&mut self, key: &Key, _secret: bool) -> Result<Option<Vec<u8>>> {
-        self.rows_read += 1;
-        Ok(self.records.get(key).cloned())
-    }
-
-    fn list(&mut self, range: &Range, _secret: bool) -> Result<Vec<(Key, Vec<u8>)>> {
-        let within = |key: &Key| {
-            key.scope == range.scope
-                && key.noun == range.noun
-                && if range.prefix { key.parent.starts_with(&range.parent) } else { key.parent == range.parent }
-                && range.after.as_ref().is_none_or(|after| (&key.parent, &key.id) > (&after.0, &after.1))
-        };
-        let rows = self.records.iter().filter(|(key, _)| within(key)).take(range.limit);
-        let rows: Vec<_> = rows.map(|(key, document)| (key.clone(), document.clone())).collect();
-        self.rows_read += rows.len();
-        Ok(rows)
-    }
-
-    fn blob(&mut self, _hash: &str) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-}
-
 const ACCOUNT: &str = "111111111111";
 const NOW: Timestamp = Timestamp::from_ms(1_764_037_614_007);
 
+#[derive(Default)]
+struct Memory(Records);
+
 impl Memory {
     fn run<T>(&mut self, act: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut tx = Tx::new(self);
+        let mut tx = Tx::new(&mut self.0);
         let output = act(&mut tx)?;
-        for (key, (document, _)) in tx.into_changes().records {
-            match document {
-                Some(document) => self.records.insert(key, document),
-                None => self.records.remove(&key),
-            };
-        }
+        let changes = tx.into_changes();
+        self.0.apply(changes);
         Ok(output)
     }
 
@@ -169,7 +138,7 @@ fn only_an_empty_bucket_is_deleted_and_its_name_is_free_again() {
     memory.run(|tx| policy::put(tx, &bucket, &document("arn:aws:s3:::logs/*", "\"*\""))).unwrap();
     let bucket = memory.run(|tx| bucket::load(tx, "logs")).unwrap();
     memory.run(|tx| bucket::delete(tx, &bucket)).unwrap();
-    assert!(memory.records.is_empty(), "{:?}", memory.records.keys());
+    assert!(memory.0.documents.is_empty(), "{:?}", memory.0.documents.keys());
     assert!(memory.run(|tx| bucket::create(tx, "logs", "222222222222", "us-east-1", None, NOW)).is_ok());
 }
 
@@ -282,10 +251,10 @@ fn a_page_that_ends_with_a_common_prefix_goes_on_after_it() {
 #[test]
 fn what_is_rolled_up_is_not_read() {
     let (mut memory, bucket) = Memory::with_keys((0..5000).map(|n| format!("a/{n:04}")).chain(["b".to_owned()]));
-    memory.rows_read = 0;
+    memory.0.rows_read = 0;
     let listing = memory.list(&bucket, Query { delimiter: "/", limit: 1000, ..Query::default() });
     assert_eq!((listing.common_prefixes.len(), listing.objects.len()), (1, 1));
-    assert!(memory.rows_read < 300, "{} rows", memory.rows_read);
+    assert!(memory.0.rows_read < 300, "{} rows", memory.0.rows_read);
 }
 
 #[test]
@@ -439,7 +408,7 @@ fn an_upload_is_completed_from_its_parts_in_order() {
 #[test]
 fn an_upload_belongs_to_its_key_and_leaves_nothing_behind() {
     let (mut memory, bucket) = Memory::with_bucket();
-    let before = memory.records.len();
+    let before = memory.0.documents.len();
     let upload = an_upload("k");
     memory
         .run(|tx| {
@@ -453,7 +422,7 @@ fn an_upload_belongs_to_its_key_and_leaves_nothing_behind() {
     }
     assert_eq!(code(memory.run(|tx| upload::load(tx, &bucket, "other", "id-1"))), "NoSuchUpload");
     memory.run(|tx| upload::end(tx, &bucket, &upload)).unwrap();
-    assert_eq!(memory.records.len(), before);
+    assert_eq!(memory.0.documents.len(), before);
     for number in [0, -1, 10_001] {
         assert_eq!(code(upload::check_number(number)), "InvalidArgument");
     }
