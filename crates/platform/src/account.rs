@@ -60,7 +60,10 @@ pub fn create(tx: &mut Tx<'_>, account: Account, key: &AccessKey) -> Result<()> 
             return Err(ServiceError::new(
                 "EntityAlreadyExists",
                 409,
-                format!("account {} exists already", account.id),
+                format!(
+                    "account {} exists already; choose another id, or use it: portcullis env --account {}",
+                    account.id, account.id
+                ),
             ));
         }
         if other.name == account.name {

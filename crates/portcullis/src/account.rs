@@ -118,6 +118,14 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What to say of a data directory without accounts: a mistyped directory looks the same, so it is named.
+pub fn none_in(data_dir: &Path) -> String {
+    let dir = data_dir.display();
+    format!(
+        "there are no accounts in {dir} yet; create one with `portcullis account create --data-dir {dir} --id 111111111111 --name api`"
+    )
+}
+
 fn list(args: &ListArgs) -> Result<(), Failure> {
     let data_dir = args.place.resolve()?.data_dir;
     let accounts = match admin::ask(&data_dir, &Ask::ListAccounts)? {
@@ -127,9 +135,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
     let text = match args.output {
         Output::Json => json(&accounts)? + "\n",
         Output::Text if accounts.is_empty() => {
-            terminal::note(
-                "there are no accounts yet; create one with `portcullis account create --id 111111111111 --name api`",
-            );
+            terminal::note(&none_in(&data_dir));
             String::new()
         }
         Output::Text => accounts.iter().map(line).collect(),

@@ -78,9 +78,7 @@ fn only_account(args: &EnvArgs) -> anyhow::Result<String> {
     };
     match accounts.as_slice() {
         [only] => Ok(only.account_id.clone()),
-        [] => Err(anyhow!(
-            "there are no accounts yet; create one with `portcullis account create --id 111111111111 --name api`"
-        )),
+        [] => Err(anyhow!(account::none_in(&data_dir))),
         several => {
             let ids: Vec<&str> = several.iter().map(|account| account.account_id.as_str()).collect();
             Err(anyhow!("there are several accounts; name one with --account: {}", ids.join(", ")))
