@@ -199,6 +199,8 @@ def test_the_cross_account_invoke_is_delivered(server, api, security, unique):
     names = {e["eventName"] for e in eventually(permitted, 30, 0.5)}
     assert "CreateFunction20150331" in names
     assert {e["recipientAccountId"] for e in trail.records()} == {SECURITY}
+    ids = [event["eventID"] for event in make.events(security, "EventName", "Invoke")]
+    assert len(ids) == len(set(ids)), "an invocation that a trail keeps is looked up once"
     status = client.get_trail_status(Name=name)
     assert status["IsLogging"] is True and status["LatestDeliveryTime"] and not status.get("LatestDeliveryError")
     client.stop_logging(Name=name)

@@ -276,6 +276,52 @@ def test_session_tokens_of_users(user):
     assert "Functions" in temporary.awslambda.list_functions()
 
 
+def forget(api, name):
+    """Deletes a user with its inline policy and its keys."""
+    api.iam.delete_user_policy(UserName=name, PolicyName="inline")
+    for key in api.iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        api.iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    api.iam.delete_user(UserName=name)
+
+
+def test_a_session_ends_with_its_user_and_a_namesake_inherits_nothing(api, user, unique):
+    everything = policy(allow("*"))
+    aws, name = user(everything)
+    granted = make.function(api, unique("granted"), "echo.js")
+    arn = f"arn:aws:iam::{API}:user/{name}"
+    api.awslambda.add_permission(FunctionName=granted, StatementId="user", Action="lambda:InvokeFunction", Principal=arn)
+    given = aws.sts.get_session_token(DurationSeconds=900)["Credentials"]
+    temporary = Aws(aws.endpoint, Account(API, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]))
+    assert temporary.awslambda.invoke(FunctionName=granted)["StatusCode"] == 200
+    forget(api, name)
+    check_refused("InvalidClientTokenId", 403, None, temporary.sts.get_caller_identity)
+    namesake = Aws(api.endpoint, make.user(api, name))
+    assert namesake.sts.get_caller_identity()["Arn"] == arn
+    assert refused(namesake.awslambda.invoke, FunctionName=granted).code == "AccessDeniedException"
+    check_refused("InvalidClientTokenId", 403, None, temporary.sts.get_caller_identity)
+
+
+def test_a_session_ends_with_its_role(api, user, unique):
+    name = unique("role")
+    aws, _ = user(policy(allow("sts:AssumeRole")))
+    create = {"RoleName": name, "AssumeRolePolicyDocument": trust({"AWS": f"arn:aws:iam::{API}:root"})}
+    api.iam.create_role(**create)
+    assumed = session(aws, f"arn:aws:iam::{API}:role/{name}")
+    assert f"assumed-role/{name}/" in assumed.sts.get_caller_identity()["Arn"]
+    api.iam.delete_role(RoleName=name)
+    check_refused("InvalidClientTokenId", 403, None, assumed.sts.get_caller_identity)
+    api.iam.create_role(**create)
+    check_refused("InvalidClientTokenId", 403, None, assumed.sts.get_caller_identity)
+
+
+def test_a_trust_policy_speaks_of_sts_alone(api, unique):
+    document = json.dumps(policy({"Effect": "Allow", "Principal": {"AWS": API}, "Action": "sts:AssumeRol"}))
+    check_refused(
+        "MalformedPolicyDocument", 400, "AssumeRole policy may only specify STS AssumeRole actions.",
+        api.iam.create_role, RoleName=unique("role"), AssumeRolePolicyDocument=document,
+    )  # fmt: skip
+
+
 def test_a_user_without_a_name_is_the_caller(user):
     aws, name = user(policy(allow("iam:GetUser")))
     assert aws.iam.get_user()["User"]["UserName"] == name
