@@ -17,7 +17,6 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use control::accounts::CreatedAccount;
 use serde_json::Value;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     account,
@@ -26,6 +25,7 @@ use crate::{
     client::Client,
     server::Server,
     settings::{self, Given, Settings},
+    stops::Stops,
 };
 
 use show::{Screen, Who};
@@ -226,23 +226,4 @@ fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>) -> anyhow::Result<()> 
             walk.host
         ),
     ))
-}
-
-/// The signals that ask to stop.
-struct Stops {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stops {
-    fn take() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod server;
 mod settings;
 mod start;
 mod status;
+mod stops;
 mod terminal;
 
 use std::process::ExitCode;

@@ -3,13 +3,13 @@
 use std::{process, time::Duration};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     cli::Failure,
     log,
     server::Server,
     settings::{LogFormat, Settings},
+    stops::Stops,
     terminal,
 };
 
@@ -76,25 +76,6 @@ fn warn(settings: &Settings) {
         match settings.log_format {
             LogFormat::Text => terminal::warning(&warning),
             LogFormat::Json => tracing::warn!("{warning}"),
-        }
-    }
-}
-
-/// The signals that ask to stop.
-struct Stops {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stops {
-    fn take() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

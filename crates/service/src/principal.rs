@@ -3,7 +3,10 @@
 //! IAM owns these records; this is a view of the few members that bind a grant to an identity, so that a function's
 //! policy need not know IAM. `platform` holds a test that both agree.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Record, Result, Scope, Tx};
 
@@ -54,6 +57,30 @@ pub fn unique_id(tx: &mut Tx<'_>, arn: &str) -> Result<Option<String>> {
         Kind::Role => tx.get::<Role>(&scope, "", &key)?.map(|role| (role.path, role.role_name, role.role_id)),
     };
     Ok(found.filter(|(path, name, _)| *rest == format!("{path}{name}")).map(|(_, _, id)| id))
+}
+
+/// Puts unique ids in place of the ARNs a policy's statements name as principals; what `ids` does not hold stays.
+pub fn bind(policy: &mut Value, ids: &BTreeMap<String, String>) {
+    match policy.get_mut("Statement") {
+        Some(Value::Array(statements)) => statements.iter_mut().for_each(|statement| bind_statement(statement, ids)),
+        Some(statement) => bind_statement(statement, ids),
+        None => {}
+    }
+}
+
+fn bind_statement(statement: &mut Value, ids: &BTreeMap<String, String>) {
+    let name = |name: &mut Value| {
+        if let Some(id) = name.as_str().and_then(|arn| ids.get(arn)) {
+            *name = Value::String(id.clone());
+        }
+    };
+    for element in ["Principal", "NotPrincipal"] {
+        match statement.get_mut(element).and_then(|principal| principal.get_mut("AWS")) {
+            Some(Value::Array(names)) => names.iter_mut().for_each(name),
+            Some(one) => name(one),
+            None => {}
+        }
+    }
 }
 
 enum Kind {

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use policy::{Kind, Policy};
 use serde_json::Value;
-use service::{Result, ServiceError, Tx};
+use service::{Result, ServiceError, Tx, principal};
 
 use super::document::{self, Quota};
-use super::entity::{Entity, find_by_arn};
 use super::error::malformed;
-use super::role::Role;
-use super::user::User;
 
 /// Checks a trust policy and finds the unique ids behind the users and roles it names, of any account of this
 /// installation.
@@ -24,11 +21,7 @@ pub(crate) fn bind(tx: &mut Tx<'_>, text: &str) -> Result<BTreeMap<String, Strin
     let mut ids = BTreeMap::new();
     for arn in parsed.identity_principals() {
         if !ids.contains_key(arn) {
-            let id = match find_by_arn::<User>(tx, arn)? {
-                Some(user) => Some(user.id().to_owned()),
-                None => find_by_arn::<Role>(tx, arn)?.map(|role| role.id().to_owned()),
-            };
-            let id = id.ok_or_else(|| no_such_principal(arn))?;
+            let id = principal::unique_id(tx, arn)?.ok_or_else(|| no_such_principal(arn))?;
             ids.insert(arn.to_owned(), id);
         }
     }
@@ -83,26 +76,6 @@ pub(crate) fn bound_text(text: &str, ids: &BTreeMap<String, String>) -> Result<S
     }
     let broken = |error: String| ServiceError::internal(format!("stored trust policy: {error}"));
     let mut value = policy::parse_json(text).map_err(|error| broken(error.to_string()))?;
-    match value.get_mut("Statement") {
-        Some(Value::Array(statements)) => statements.iter_mut().for_each(|statement| bind_statement(statement, ids)),
-        Some(statement) => bind_statement(statement, ids),
-        None => {}
-    }
+    principal::bind(&mut value, ids);
     serde_json::to_string(&value).map_err(|error| broken(error.to_string()))
-}
-
-fn bind_statement(statement: &mut Value, ids: &BTreeMap<String, String>) {
-    for element in ["Principal", "NotPrincipal"] {
-        match statement.get_mut(element).and_then(|principal| principal.get_mut("AWS")) {
-            Some(Value::Array(names)) => names.iter_mut().for_each(|name| bind_name(name, ids)),
-            Some(name) => bind_name(name, ids),
-            None => {}
-        }
-    }
-}
-
-fn bind_name(name: &mut Value, ids: &BTreeMap<String, String>) {
-    if let Some(id) = name.as_str().and_then(|arn| ids.get(arn)) {
-        *name = Value::String(id.clone());
-    }
 }

@@ -5,15 +5,10 @@ use std::collections::BTreeMap;
 use ::policy::{Kind, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service::{Record, Result, Scope, ServiceError, Tx};
+use service::{Record, Result, Scope, ServiceError, Tx, principal};
 
 use super::bucket::{self, Bucket};
 use super::error::malformed_policy;
-use crate::iam::{
-    entity::{Entity, find_by_arn},
-    role::Role,
-    user::User,
-};
 
 /// Source: Amazon S3 User Guide, "Bucket policies".
 pub const BYTES_MAX: usize = 20 * 1024;
@@ -55,7 +50,7 @@ pub fn put(tx: &mut Tx<'_>, bucket: &Bucket, text: &str) -> Result<()> {
     if ids.is_empty() {
         tx.delete::<Bound>(&scope, "", &bucket.name);
     } else {
-        bind(&mut value, &ids);
+        principal::bind(&mut value, &ids);
         let policy = serde_json::to_string(&value).map_err(|error| ServiceError::internal(error.to_string()))?;
         tx.put(&scope, "", &bucket.name, &Bound { policy })?;
     }
@@ -98,14 +93,10 @@ pub fn effective(tx: &mut Tx<'_>, bucket: &Bucket) -> Result<Option<String>> {
 }
 
 fn unique_id(tx: &mut Tx<'_>, arn: &str) -> Result<String> {
-    if let Some(user) = find_by_arn::<User>(tx, arn)? {
-        return Ok(user.id().to_owned());
-    }
-    match find_by_arn::<Role>(tx, arn)? {
-        Some(role) => Ok(role.id().to_owned()),
-        None => Err(malformed_policy("Invalid principal in policy")
-            .with_field("Detail", format!("\"AWS\" : \"{}\"", arn.chars().take(256).collect::<String>()))),
-    }
+    principal::unique_id(tx, arn)?.ok_or_else(|| {
+        let named = arn.chars().take(256).collect::<String>();
+        malformed_policy("Invalid principal in policy").with_field("Detail", format!("\"AWS\" : \"{named}\""))
+    })
 }
 
 fn statements(policy: &Value) -> &[Value] {
@@ -151,29 +142,6 @@ fn is_within(resource: &str, bucket: &Bucket) -> bool {
     match name.split_once(['*', '?', '$']) {
         Some((start, _)) => bucket.name.starts_with(start),
         None => name == bucket.name,
-    }
-}
-
-fn bind(policy: &mut Value, ids: &BTreeMap<String, String>) {
-    match policy.get_mut("Statement") {
-        Some(Value::Array(statements)) => statements.iter_mut().for_each(|statement| bind_statement(statement, ids)),
-        Some(statement) => bind_statement(statement, ids),
-        None => {}
-    }
-}
-
-fn bind_statement(statement: &mut Value, ids: &BTreeMap<String, String>) {
-    let name = |name: &mut Value| {
-        if let Some(id) = name.as_str().and_then(|arn| ids.get(arn)) {
-            *name = Value::String(id.clone());
-        }
-    };
-    for element in ["Principal", "NotPrincipal"] {
-        match statement.get_mut(element).and_then(|principal| principal.get_mut("AWS")) {
-            Some(Value::Array(names)) => names.iter_mut().for_each(name),
-            Some(one) => name(one),
-            None => {}
-        }
     }
 }
 
