@@ -103,22 +103,41 @@ pub(crate) struct Known<'a> {
     pub op: &'static Operation,
 }
 
-/// Whether a request is for S3, which streams and spells everything its own way.
-pub(crate) fn is_s3(request: &Request) -> bool {
-    let own_path = request.raw_path.starts_with(lambda::function::CODE_PATH);
-    let routed = route::service_of(&request.head(&request.text_headers()), &request.body);
-    !own_path && matches!(routed, Routed::Service(service) if service.name == "s3")
+/// Where a request goes.
+pub(crate) enum Way {
+    /// To S3, which streams and spells everything its own way.
+    S3,
+    /// To a function's code, by its link.
+    Code,
+    /// To a service, or to none.
+    Call(Routed),
+}
+
+impl Way {
+    /// Decides it once for a request.
+    pub(crate) fn of(request: &Request) -> Self {
+        if request.raw_path.starts_with(lambda::function::CODE_PATH) {
+            return Self::Code;
+        }
+        match route::service_of(&request.head(&request.text_headers()), &request.body) {
+            Routed::Service(service) if service.name == "s3" => Self::S3,
+            routed => Self::Call(routed),
+        }
+    }
+}
+
+/// A function's zip, by the link that GetFunction gave. Blocks.
+pub(crate) fn code_at(inner: &Inner, request: &Request) -> Step {
+    let sealed = request.raw_path.strip_prefix(lambda::function::CODE_PATH).unwrap_or_default();
+    Step::Done(code(inner, sealed))
 }
 
 /// Runs everything of a call that blocks. S3 is not routed here.
-pub(crate) fn run(inner: &Inner, request: &Request) -> Step {
-    if let Some(sealed) = request.raw_path.strip_prefix(lambda::function::CODE_PATH) {
-        return Step::Done(code(inner, sealed));
-    }
+pub(crate) fn run(inner: &Inner, request: &Request, routed: Routed) -> Step {
     let request_id = inner.uuid();
     let headers = request.text_headers();
     let head = request.head(&headers);
-    let service = match route::service_of(&head, &request.body) {
+    let service = match routed {
         Routed::Service(service) => service,
         Routed::ExecuteApi => {
             return Step::Done(plain(403, "ForbiddenException", "{\"message\":\"Forbidden\"}", &request_id));

@@ -131,11 +131,14 @@ impl Control {
 
     /// Answers one control-plane request. Never fails: an error is an answer too.
     pub async fn handle(&self, request: Request) -> Response {
-        if dispatch::is_s3(&request) {
-            return exchange::s3::handle(&self.inner, request).await;
-        }
         let inner = Arc::clone(&self.inner);
-        let step = tokio::task::spawn_blocking(move || dispatch::run(&inner, &request)).await;
+        let step = match dispatch::Way::of(&request) {
+            dispatch::Way::S3 => return exchange::s3::handle(&self.inner, request).await,
+            dispatch::Way::Code => tokio::task::spawn_blocking(move || dispatch::code_at(&inner, &request)).await,
+            dispatch::Way::Call(routed) => {
+                tokio::task::spawn_blocking(move || dispatch::run(&inner, &request, routed)).await
+            }
+        };
         match step {
             Ok(dispatch::Step::Done(response)) => response,
             Ok(dispatch::Step::Invoke(invoke)) => invoke.run(&self.inner).await,
