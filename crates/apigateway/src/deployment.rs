@@ -9,6 +9,7 @@ use service::{Cx, Entry, Operation, Parent, Record, Result, ServiceError, Timest
 
 use crate::authorizer::Authorizer;
 use crate::error::{bad_request, limit_exceeded, not_found, patch_op, patch_path};
+use crate::gateway_response::GatewayResponse;
 use crate::limits::{DEPLOYMENTS_MAX, SNAPSHOT_BYTES_MAX, check_text};
 use crate::page::{self, Page};
 use crate::rest_api::{self, RestApi};
@@ -88,6 +89,7 @@ fn freeze(cx: &Cx<'_>, tx: &mut Tx<'_>, api: RestApi, deployment_id: &str) -> Re
         return Err(bad_request("No integration defined for method"));
     }
     let authorizers = tx.list::<Authorizer>(&cx.scope(), &Parent::Exact(&api.id))?;
+    let gateway_responses = tx.list::<GatewayResponse>(&cx.scope(), &Parent::Exact(&api.id))?;
     let snapshot = Snapshot {
         account: cx.account().to_owned(),
         region: cx.region.as_str().to_owned(),
@@ -96,6 +98,7 @@ fn freeze(cx: &Cx<'_>, tx: &mut Tx<'_>, api: RestApi, deployment_id: &str) -> Re
         resources,
         methods,
         authorizers,
+        gateway_responses,
     };
     let bytes = serde_json::to_vec(&snapshot)
         .map_err(|error| ServiceError::internal(format!("encoding a snapshot: {error}")))?;

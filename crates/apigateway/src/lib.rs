@@ -8,10 +8,12 @@
 )]
 
 pub mod account;
+pub mod api_key;
 pub mod authorizer;
 pub mod deployment;
 mod error;
 pub mod function_uri;
+pub mod gateway_response;
 pub mod identity_source;
 pub mod integration;
 pub mod integration_response;
@@ -19,9 +21,11 @@ pub mod limits;
 pub mod mapping;
 pub mod method;
 pub mod method_response;
+pub mod method_setting;
 mod page;
 pub mod pattern;
 pub mod resource;
+pub mod resource_policy;
 pub mod rest_api;
 mod role;
 
@@ -30,6 +34,7 @@ pub mod stage;
 pub mod tag;
 mod tally;
 pub mod template;
+pub mod usage_plan;
 
 #[cfg(test)]
 mod testing;

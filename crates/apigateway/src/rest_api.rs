@@ -29,6 +29,13 @@ pub struct RestApi {
     pub endpoint_configuration: EndpointConfiguration,
     pub disable_execute_api_endpoint: bool,
     pub root_resource_id: String,
+    /// The resource policy as JSON text, with abbreviated resources expanded to whole ARNs; counts from the next
+    /// deployment on. Read it for a decision with [`crate::resource_policy::compile`], which binds its principals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The unique ids of the users and roles the policy names, by ARN, as they were when it was written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy_principals: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
 }
@@ -248,6 +255,8 @@ impl Operation for CreateRestApi {
             endpoint_configuration,
             disable_execute_api_endpoint: input.disable_execute_api_endpoint.unwrap_or(false),
             root_resource_id: root.id.clone(),
+            policy: None,
+            policy_principals: BTreeMap::new(),
             tags,
         };
         let owner = Owner { account: scope.account.clone(), region: scope.region.clone() };

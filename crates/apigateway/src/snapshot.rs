@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{authorizer::Authorizer, method::Method, resource::Resource, rest_api::RestApi};
+use crate::{
+    authorizer::Authorizer, gateway_response::GatewayResponse, method::Method, resource::Resource, rest_api::RestApi,
+};
 
 /// A frozen API. Stages point at one; `gateway` compiles it into a program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,4 +19,7 @@ pub struct Snapshot {
     /// Each names its resource.
     pub methods: Vec<Method>,
     pub authorizers: Vec<Authorizer>,
+    /// Those that were customised, by type.
+    #[serde(default)]
+    pub gateway_responses: Vec<GatewayResponse>,
 }

@@ -13,7 +13,7 @@ use crate::limits::{STAGES_MAX, VARIABLES_MAX, check_tags, check_text};
 use crate::{Nothing, rest_api};
 
 /// A stage; parent of the key is the API's id, id is its name. Changes are live at once, without a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
     /// `[A-Za-z0-9_-]{1,128}`.
@@ -33,7 +33,18 @@ pub struct Stage {
     /// Part of every authorizer cache key: FlushStageAuthorizersCache and each new deployment raise it, which drops
     /// all entries at once. Not part of AWS's answer.
     pub authorizers_epoch: u64,
+    /// Settings of all methods under `*/*`, of one under its path with `~1` for each slash and its verb, such as
+    /// `~1pets~1{id}/GET`. Read them with [`Stage::settings_of`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub method_settings: BTreeMap<String, MethodSetting>,
+    /// How a method was spelled when it was set, where answers must show it otherwise than its key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub method_spellings: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log_settings: Option<AccessLogSettings>,
 }
+
+pub use crate::method_setting::{AccessLogSettings, MethodSetting};
 
 impl Record for Stage {
     const NOUN: &'static str = "apigateway/Stage";
@@ -129,6 +140,9 @@ fn create(cx: &mut Cx<'_>, tx: &mut Tx<'_>, api: &str, name: String, deployment:
         created_date: cx.now,
         last_updated_date: cx.now,
         authorizers_epoch: epoch,
+        method_settings: BTreeMap::new(),
+        method_spellings: BTreeMap::new(),
+        access_log_settings: None,
     })
 }
 
