@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::arn_pattern::ArnPattern;
 use crate::error::Detail;
+use crate::near::{Failed, Written, cut, presented};
 use crate::template::{FoldedText, Syntax, Template};
 use crate::values::{Cidr, Decimal, Moment, parse_bool};
 use crate::{Context, ParseError};
@@ -31,6 +32,15 @@ pub(crate) struct Condition {
     if_exists: bool,
     negated: bool,
     test: Test,
+    text: Box<Text>,
+}
+
+/// A condition as the document writes it, for explanations.
+#[derive(Debug, Clone)]
+struct Text {
+    operator: Box<str>,
+    key: Box<str>,
+    values: Written,
 }
 
 /// The positive form of an operator with the values it may match.
@@ -161,12 +171,19 @@ pub(crate) fn parse(element: &Value, variables: bool) -> Result<Box<[Condition]>
             if !key.contains(':') {
                 return Err(ParseError::syntax(&format!("the condition key `{key}` has no service before a colon")));
             }
+            let values = texts(values)?;
+            let text = Text {
+                operator: name.as_str().into(),
+                key: cut(key).into_boxed_str(),
+                values: Written::new(values.iter().map(|value| &**value)),
+            };
             conditions.push(Condition {
                 key: key.to_ascii_lowercase().into_boxed_str(),
                 quantifier: operator.quantifier,
                 if_exists: operator.if_exists,
                 negated: operator.negated,
-                test: Test::parse(operator.family, &texts(values)?, variables)?,
+                test: Test::parse(operator.family, &values, variables)?,
+                text: Box::new(text),
             });
         }
     }
@@ -267,6 +284,18 @@ impl Condition {
             // A lone empty string counts as no value at all.
             (Quantifier::ForAllValues, Some(values)) => is_blank(values) || values.iter().all(holds_for),
             (Quantifier::ForAnyValue, Some(values)) => !is_blank(values) && values.iter().any(holds_for),
+        }
+    }
+}
+
+impl Condition {
+    /// The condition as an explanation names it once it does not hold.
+    pub(crate) fn failed(&self, context: &Context) -> Failed {
+        Failed::Condition {
+            operator: self.text.operator.to_string(),
+            key: self.text.key.to_string(),
+            written: self.text.values.clone(),
+            presented: context.get(&self.key).map(presented),
         }
     }
 }

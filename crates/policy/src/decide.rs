@@ -1,6 +1,7 @@
 //! Combining the documents that bear on one call.
 
 use crate::evaluate::{Effect, Principal, Request, StatementRef};
+use crate::near::{Closeness, Near};
 use crate::principal::Reach;
 use crate::{Kind, Policy};
 
@@ -49,6 +50,41 @@ pub struct Denial {
     pub statement: Option<StatementRef>,
 }
 
+/// A decision with what each kind of policy said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The decision.
+    pub decision: Decision,
+    /// The statements of the policies that allow, one for each kind of policy that does, whether or not another alone
+    /// would have sufficed; also where the call is refused in the end. Empty under an explicit deny, and where a root
+    /// user acts by right.
+    pub grounds: Vec<Ground>,
+    /// The statement that denies, for an explicit deny.
+    pub denied: Option<Ground>,
+}
+
+/// One statement that bears on a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    /// The kind of its policy.
+    pub kind: PolicyKind,
+    /// The policy's place among those of its kind in [`Decide`], from 0.
+    pub policy: usize,
+    /// The statement.
+    pub statement: StatementRef,
+}
+
+/// Where a refused call came nearest to being allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearIn {
+    /// The kind of policy whose allow was missing.
+    pub kind: PolicyKind,
+    /// The policy's place among those of its kind in [`Decide`], from 0.
+    pub policy: usize,
+    /// The statement and what it failed on.
+    pub near: Near,
+}
+
 /// The kind of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeniedBy {
@@ -91,37 +127,116 @@ pub enum PolicyKind {
 /// Source: IAM User Guide, "Policy evaluation logic", "Cross-account policy evaluation logic".
 #[must_use]
 pub fn decide(input: &Decide<'_>) -> Decision {
-    let request = input.request;
-    let identity = survey(input.identity, request);
-    let resource = input.resource.map(|policy| (policy.assess(request), policy.kind() == Kind::Trust));
-    let boundary = input.boundary.map(|policy| survey(&[policy], request));
-    let session = input.session.map(|policies| survey(policies, request));
+    Surveys::new(input).decide(input)
+}
 
-    let denies = [
-        (PolicyKind::Identity, identity.denied_by.as_ref()),
-        (PolicyKind::Resource, resource.as_ref().and_then(|(assessed, _)| assessed.deny.as_ref())),
-        (PolicyKind::Boundary, boundary.as_ref().and_then(|survey| survey.denied_by.as_ref())),
-        (PolicyKind::Session, session.as_ref().and_then(|survey| survey.denied_by.as_ref())),
-    ];
-    for (kind, statement) in denies {
-        if let Some(statement) = statement {
-            return refuse(DeniedBy::ExplicitDeny(kind), Some(statement.clone()));
+/// As [`decide()`], also telling which statements the decision rests on.
+#[must_use]
+pub fn judge(input: &Decide<'_>) -> Judgement {
+    let surveys = Surveys::new(input);
+    let decision = surveys.decide(input);
+    let denied = surveys.denied().map(|(kind, at)| at.ground(kind));
+    let grounds = if denied.is_some() { Vec::new() } else { surveys.grounds() };
+    Judgement { decision, grounds, denied }
+}
+
+/// Where a refused call came nearest to being allowed, among the policies whose allow was missing. `None` for an
+/// explicit deny, and where no such policy has a statement that allows anything.
+///
+/// As costly as [`Policy::nearest`] of each of these policies.
+#[must_use]
+pub fn nearest(input: &Decide<'_>, by: DeniedBy) -> Option<NearIn> {
+    let (kind, policies) = match by {
+        DeniedBy::NoIdentityAllow => (PolicyKind::Identity, input.identity),
+        DeniedBy::NoResourceAllow => (PolicyKind::Resource, input.resource.as_slice()),
+        DeniedBy::NoBoundaryAllow => (PolicyKind::Boundary, input.boundary.as_slice()),
+        DeniedBy::NoSessionAllow => (PolicyKind::Session, input.session.unwrap_or_default()),
+        DeniedBy::ExplicitDeny(_) => return None,
+    };
+    let mut best: Option<(Closeness, NearIn)> = None;
+    for (policy, document) in policies.iter().enumerate() {
+        let Some((closeness, near)) = document.nearest_ranked(input.request) else { continue };
+        if best.as_ref().is_none_or(|(nearest, _)| *nearest < closeness) {
+            best = Some((closeness, NearIn { kind, policy, near }));
+        }
+    }
+    best.map(|(_, near)| near)
+}
+
+/// What the policies of each kind say.
+struct Surveys {
+    identity: Survey,
+    boundary: Option<Survey>,
+    session: Option<Survey>,
+    resource: Option<OfResource>,
+}
+
+struct OfResource {
+    survey: Survey,
+    /// How closely the allow names the caller.
+    reach: Option<Reach>,
+    trust: bool,
+}
+
+impl Surveys {
+    fn new(input: &Decide<'_>) -> Surveys {
+        let request = input.request;
+        Surveys {
+            identity: survey(input.identity, request),
+            boundary: input.boundary.map(|policy| survey(&[policy], request)),
+            session: input.session.map(|policies| survey(policies, request)),
+            resource: input.resource.map(|policy| OfResource::new(policy, request)),
         }
     }
 
-    let own = OwnSide {
-        identity: identity.allows || input.is_root,
-        boundary: input.is_root || boundary.is_none_or(|survey| survey.allows),
-        session: session.is_none_or(|survey| survey.allows),
-    };
-    let reach = resource.as_ref().and_then(|(assessed, _)| assessed.allow);
-    let trust = resource.as_ref().is_some_and(|(_, is_trust)| *is_trust);
-    let missing = match (input.same_account, input.request.principal) {
-        (false, Principal::Anonymous | Principal::Service(_)) => reach.is_none().then_some(DeniedBy::NoResourceAllow),
-        (false, Principal::Aws(_)) => own.missing().or(reach.is_none().then_some(DeniedBy::NoResourceAllow)),
-        (true, principal) => same_account(&own, reach, trust, principal, input),
-    };
-    missing.map_or(Decision::Allowed, |by| refuse(by, None))
+    fn kinds(&self) -> [(PolicyKind, Option<&Survey>); 4] {
+        [
+            (PolicyKind::Identity, Some(&self.identity)),
+            (PolicyKind::Resource, self.resource.as_ref().map(|resource| &resource.survey)),
+            (PolicyKind::Boundary, self.boundary.as_ref()),
+            (PolicyKind::Session, self.session.as_ref()),
+        ]
+    }
+
+    fn denied(&self) -> Option<(PolicyKind, &Place)> {
+        self.kinds().into_iter().find_map(|(kind, survey)| Some((kind, survey?.denied.as_ref()?)))
+    }
+
+    fn grounds(&self) -> Vec<Ground> {
+        let allowed = self.kinds().into_iter().filter_map(|(kind, survey)| Some((kind, survey?.allowed.as_ref()?)));
+        allowed.map(|(kind, at)| at.ground(kind)).collect()
+    }
+
+    fn decide(&self, input: &Decide<'_>) -> Decision {
+        if let Some((kind, at)) = self.denied() {
+            return refuse(DeniedBy::ExplicitDeny(kind), Some(at.statement.clone()));
+        }
+        let own = OwnSide {
+            identity: self.identity.allows() || input.is_root,
+            boundary: input.is_root || self.boundary.as_ref().is_none_or(Survey::allows),
+            session: self.session.as_ref().is_none_or(Survey::allows),
+        };
+        let reach = self.resource.as_ref().and_then(|resource| resource.reach);
+        let trust = self.resource.as_ref().is_some_and(|resource| resource.trust);
+        let missing = match (input.same_account, input.request.principal) {
+            (false, Principal::Anonymous | Principal::Service(_)) => {
+                reach.is_none().then_some(DeniedBy::NoResourceAllow)
+            }
+            (false, Principal::Aws(_)) => own.missing().or(reach.is_none().then_some(DeniedBy::NoResourceAllow)),
+            (true, principal) => same_account(&own, reach, trust, principal, input),
+        };
+        missing.map_or(Decision::Allowed, |by| refuse(by, None))
+    }
+}
+
+impl OfResource {
+    fn new(policy: &Policy, request: &Request<'_>) -> OfResource {
+        let assessed = policy.assess(request);
+        let (reach, allowed) = assessed.allow.unzip();
+        let place = |statement| Place { policy: 0, statement };
+        let survey = Survey { allowed: allowed.map(place), denied: assessed.deny.map(place) };
+        OfResource { survey, reach, trust: policy.kind() == Kind::Trust }
+    }
 }
 
 fn refuse(by: DeniedBy, statement: Option<StatementRef>) -> Decision {
@@ -170,23 +285,45 @@ impl OwnSide {
     }
 }
 
+/// What the policies of one kind say.
 struct Survey {
-    allows: bool,
-    denied_by: Option<StatementRef>,
+    /// The first that allows.
+    allowed: Option<Place>,
+    /// The first that denies.
+    denied: Option<Place>,
+}
+
+impl Survey {
+    fn allows(&self) -> bool {
+        self.allowed.is_some()
+    }
+}
+
+/// A statement by its policy's place in a list.
+struct Place {
+    policy: usize,
+    statement: StatementRef,
+}
+
+impl Place {
+    fn ground(&self, kind: PolicyKind) -> Ground {
+        Ground { kind, policy: self.policy, statement: self.statement.clone() }
+    }
 }
 
 /// Policies of one kind attached to one identity count as one document.
 fn survey(policies: &[&Policy], request: &Request<'_>) -> Survey {
-    let mut survey = Survey { allows: false, denied_by: None };
-    for policy in policies {
+    let mut survey = Survey { allowed: None, denied: None };
+    for (at, policy) in policies.iter().enumerate() {
         let verdict = policy.evaluate(request);
+        let place = verdict.statement.map(|statement| Place { policy: at, statement });
         match verdict.effect {
             Some(Effect::Deny) => {
-                survey.denied_by = verdict.statement;
+                survey.denied = place;
                 return survey;
             }
-            Some(Effect::Allow) => survey.allows = true,
-            None => {}
+            Some(Effect::Allow) if survey.allowed.is_none() => survey.allowed = place,
+            Some(Effect::Allow) | None => {}
         }
     }
     survey

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::arn_pattern::Cut;
 use crate::evaluate::{Effect, Request, StatementRef, Verdict};
 use crate::index::{Entry, Headed, Index};
+use crate::near::{Closeness, Near};
 use crate::principal::Reach;
 use crate::statement::{Prepared, Statement};
 use crate::wildcard::literal_head;
@@ -72,16 +73,17 @@ pub struct Policy {
 pub(crate) struct Assessment {
     /// The first statement that denies.
     pub(crate) deny: Option<StatementRef>,
-    /// The closest reach of the statements that allow; not looked for once something denies.
-    pub(crate) allow: Option<Reach>,
+    /// The closest reach of the statements that allow, and the first of that reach; not looked for once something denies.
+    pub(crate) allow: Option<(Reach, StatementRef)>,
 }
 
-/// The first statements, by their index, that deny and allow.
+/// The statements, by their index, that deny and allow.
 #[derive(Default)]
 struct Found {
+    /// The first.
     deny: Option<usize>,
-    allow: Option<usize>,
-    reach: Option<Reach>,
+    /// The first, or the first of the closest reach where all were looked at.
+    allow: Option<(Reach, usize)>,
 }
 
 /// Bytes of an action lowered on the stack; a longer one is lowered on the heap.
@@ -137,10 +139,36 @@ impl Policy {
         let found = self.find(request, false);
         let (effect, at) = match (found.deny, found.allow) {
             (Some(at), _) => (Effect::Deny, at),
-            (None, Some(at)) => (Effect::Allow, at),
+            (None, Some((_, at))) => (Effect::Allow, at),
             (None, None) => return Verdict { effect: None, statement: None },
         };
         Verdict { effect: Some(effect), statement: self.reference(at) }
+    }
+
+    /// Which statement that allows came nearest to this request, and on which element it failed. `None` if one applies,
+    /// or if no statement allows anything.
+    ///
+    /// Meant for requests already refused: it compares every statement, and allocates. Nearest is where the most of
+    /// principal, action, resource and conditions match; the first of equals in the document's order.
+    #[must_use]
+    pub fn nearest(&self, request: &Request<'_>) -> Option<Near> {
+        self.nearest_ranked(request).map(|(_, near)| near)
+    }
+
+    pub(crate) fn nearest_ranked(&self, request: &Request<'_>) -> Option<(Closeness, Near)> {
+        let action = request.action.to_ascii_lowercase();
+        let prepared = Prepared { request, action: &action, resource: Cut::new(request.resource) };
+        let mut best: Option<(Closeness, usize)> = None;
+        for (at, statement) in self.statements.iter().enumerate().filter(|(_, s)| s.effect == Effect::Allow) {
+            let closeness = statement.closeness(&prepared)?;
+            if best.is_none_or(|(nearest, _)| nearest < closeness) {
+                best = Some((closeness, at));
+            }
+        }
+        let (closeness, at) = best?;
+        let statement = self.statements.get(at)?;
+        let failed = statement.failed(closeness.first, request)?;
+        Some((closeness, Near { statement: statement.reference(at), effect: statement.effect, failed }))
     }
 
     /// How many statements the document has.
@@ -185,7 +213,8 @@ impl Policy {
     /// As [`Policy::evaluate`], with what [`crate::decide()`] needs to know of a resource's policy.
     pub(crate) fn assess(&self, request: &Request<'_>) -> Assessment {
         let found = self.find(request, true);
-        Assessment { deny: found.deny.and_then(|at| self.reference(at)), allow: found.reach }
+        let allow = found.allow.and_then(|(reach, at)| Some((reach, self.reference(at)?)));
+        Assessment { deny: found.deny.and_then(|at| self.reference(at)), allow }
     }
 
     fn reference(&self, at: usize) -> Option<StatementRef> {
@@ -212,7 +241,9 @@ impl Policy {
             let at = entry.statement;
             let useless = match statement.effect {
                 Effect::Deny => found.deny.is_some_and(|first| first <= at),
-                Effect::Allow => found.deny.is_some() || (!all_allows && found.allow.is_some_and(|first| first <= at)),
+                Effect::Allow => {
+                    found.deny.is_some() || (!all_allows && found.allow.is_some_and(|(_, first)| first <= at))
+                }
             };
             if useless || settled == Some(at) || !self.index.pattern_fits(entry, statement, &prepared) {
                 continue;
@@ -225,8 +256,13 @@ impl Policy {
             match statement.effect {
                 Effect::Deny => found.deny = Some(at),
                 Effect::Allow => {
-                    found.allow = Some(found.allow.map_or(at, |first| first.min(at)));
-                    found.reach = found.reach.max(Some(reach));
+                    let closer = |(closest, first): (Reach, usize)| {
+                        let by_place = at < first;
+                        if all_allows { reach > closest || (reach == closest && by_place) } else { by_place }
+                    };
+                    if found.allow.is_none_or(closer) {
+                        found.allow = Some((reach, at));
+                    }
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! What is asked of a policy, and what it answers.
 
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
+use crate::near::{Plain, cut};
 use crate::{AccountId, Context};
 
 /// One call to be decided.
@@ -80,4 +82,14 @@ pub struct StatementRef {
     pub index: usize,
     /// Its `Sid`, if it has one.
     pub sid: Option<Arc<str>>,
+}
+
+impl Display for StatementRef {
+    /// `statement Sid`, or `Statement[0]` without a `Sid`.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.sid {
+            Some(sid) => write!(f, "statement {}", Plain(&cut(sid))),
+            None => write!(f, "Statement[{}]", self.index),
+        }
+    }
 }

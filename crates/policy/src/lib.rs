@@ -28,6 +28,7 @@ mod error;
 mod evaluate;
 mod index;
 mod json;
+mod near;
 mod principal;
 mod raw;
 mod statement;
@@ -42,11 +43,12 @@ pub use arn::{
     ARN_BYTES_MAX, AccountId, Arn, ParseArnError, Region, action_matches, arn_like, resource_matches, string_like,
 };
 pub use context::Context;
-pub use decide::{Decide, Decision, Denial, DeniedBy, PolicyKind, decide};
+pub use decide::{Decide, Decision, Denial, DeniedBy, Ground, Judgement, NearIn, PolicyKind, decide, judge, nearest};
 pub use document::{Kind, Policy, Version};
 pub use error::{Detail, ParseError};
 pub use evaluate::{AwsPrincipal, Effect, Principal, Request, StatementRef, Verdict};
 pub use json::parse_json;
+pub use near::{Failed, Near, Written};
 
 /// The deepest nesting of objects and lists read, far above what the language needs.
 pub const NESTING_MAX: usize = 16;

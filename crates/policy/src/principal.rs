@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::error::Detail;
 use crate::evaluate::AwsPrincipal;
+use crate::near::{Failed, Written, caller};
 use crate::{AccountId, Arn, ParseError, Principal};
 
 /// How closely an element names the caller, from the loosest. It decides what else may cut the grant.
@@ -24,6 +25,7 @@ pub(crate) enum Reach {
 pub(crate) struct PrincipalElement {
     negated: bool,
     patterns: Box<[PrincipalPattern]>,
+    written: Box<Written>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +47,12 @@ impl PrincipalElement {
     /// Reads `"*"` or an object of `AWS`, `Service`, `Federated`, `CanonicalUser`, each with one value or a list.
     pub(crate) fn parse(element: &Value, negated: bool) -> Result<PrincipalElement, ParseError> {
         let mut patterns = Vec::new();
+        let mut texts = Vec::new();
         match element {
-            Value::String(text) if text == "*" => patterns.push(PrincipalPattern::Everyone),
+            Value::String(text) if text == "*" => {
+                texts.push("*");
+                patterns.push(PrincipalPattern::Everyone);
+            }
             Value::Object(kinds) => {
                 for (kind, values) in kinds {
                     let values = match values {
@@ -55,6 +61,7 @@ impl PrincipalElement {
                     };
                     for value in values {
                         let text = value.as_str().ok_or_else(|| ParseError::syntax("a principal is a string"))?;
+                        texts.push(text);
                         patterns.push(PrincipalPattern::parse(kind, text)?);
                     }
                 }
@@ -65,7 +72,8 @@ impl PrincipalElement {
         if patterns.is_empty() {
             return Err(ParseError::syntax("a principal element without principals"));
         }
-        Ok(PrincipalElement { negated, patterns: patterns.into_boxed_slice() })
+        let written = Box::new(Written::new(texts.into_iter()));
+        Ok(PrincipalElement { negated, patterns: patterns.into_boxed_slice(), written })
     }
 
     /// How the element reaches the caller; `None` if it does not.
@@ -75,6 +83,17 @@ impl PrincipalElement {
             (false, reach) => reach,
             (true, None) => Some(Reach::Everyone),
             (true, Some(_)) => None,
+        }
+    }
+
+    /// The element as an explanation names it once it does not reach the caller.
+    pub(crate) fn failed(&self, principal: &Principal) -> Failed {
+        let namesake = !self.negated && self.patterns.iter().any(|pattern| pattern.names_namesake(principal));
+        Failed::Principal {
+            negated: self.negated,
+            written: (*self.written).clone(),
+            asked: caller(principal),
+            namesake,
         }
     }
 
@@ -164,6 +183,19 @@ impl PrincipalPattern {
                 Principal::Aws(caller),
             ) => reach_by_id(id, caller),
             _ => None,
+        }
+    }
+}
+
+impl PrincipalPattern {
+    /// Whether the caller has the name this grant was made for, but is not the identity it was bound to.
+    fn names_namesake(&self, principal: &Principal) -> bool {
+        match (self, principal) {
+            (PrincipalPattern::Identity { arn, unique_id: Some(id) }, Principal::Aws(caller)) => {
+                let named = **arn == *caller.arn || caller.role_arn.as_deref() == Some(&**arn);
+                named && reach_by_id(id, caller).is_none()
+            }
+            _ => false,
         }
     }
 }

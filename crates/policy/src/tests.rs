@@ -7,6 +7,7 @@ mod documents;
 mod hostile;
 mod matching;
 mod naive;
+mod nearest;
 mod principals;
 
 use serde_json::Value;

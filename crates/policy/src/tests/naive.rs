@@ -229,12 +229,16 @@ fn applies(statement: &Value, variables: bool, kind: Kind, request: &Request<'_>
     })
 }
 
-fn evaluate(document: &Value, kind: Kind, request: &Request<'_>) -> Option<(Effect, usize)> {
-    let variables = document.get("Version") == Some(&json!("2012-10-17"));
-    let statements = match &document["Statement"] {
+fn statements(document: &Value) -> Vec<Value> {
+    match &document["Statement"] {
         Value::Array(statements) => statements.clone(),
         one => vec![one.clone()],
-    };
+    }
+}
+
+fn evaluate(document: &Value, kind: Kind, request: &Request<'_>) -> Option<(Effect, usize)> {
+    let variables = document.get("Version") == Some(&json!("2012-10-17"));
+    let statements = statements(document);
     let first = |effect: &str| {
         let of_effect = |s: &&Value| s["Effect"] == effect;
         statements.iter().position(|s| of_effect(&s) && applies(s, variables, kind, request))
@@ -472,5 +476,12 @@ proptest! {
         let verdict = policy.evaluate(&request);
         let compiled = verdict.effect.map(|effect| (effect, verdict.statement.expect("a statement").index));
         prop_assert_eq!(compiled, evaluate(&document, kind, &request));
+        // Something came near exactly if something could allow and nothing did.
+        let (mut could, mut did) = (false, false);
+        for statement in statements(&document).iter().filter(|statement| statement["Effect"] == "Allow") {
+            could = true;
+            did |= applies(statement, document["Version"] == "2012-10-17", kind, &request);
+        }
+        prop_assert_eq!(policy.nearest(&request).is_some(), could && !did);
     }
 }
