@@ -4,81 +4,33 @@
 //! copies none. Sources: Lambda API Reference, "AddPermission", "RemovePermission", "GetPolicy"; Lambda Developer Guide,
 //! "Using resource-based policies for Lambda".
 
-use std::collections::BTreeMap;
-
 use policy::{Kind, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use service::{
-    Cx, Entry, Need, Operation, Record, Result, Tx,
+    Cx, Entry, Need, Operation, Result, Tx,
     principal::{is_user_or_role, unique_id},
 };
 
 use crate::{
     alias::Alias,
     check::{Checks, SOURCE_ARN_PATTERN, is_account, is_source_arn, is_word},
-    error::{access_denied, conflict, function_not_found, invalid, not_found, precondition, user},
+    error::{access_denied, conflict, function_not_found, invalid, not_found, precondition},
     function::Function,
     name::{Address, LATEST, Sharing, names_version},
     version::Version,
 };
 
+mod record;
+
+pub use record::{POLICY_BYTES_MAX, ResourcePolicy, Whole, used_bytes};
+
 /// Operations of this noun.
 pub const OPERATIONS: &[Entry] =
     &[Entry::of::<AddPermission>(), Entry::of::<RemovePermission>(), Entry::of::<GetPolicy>()];
 
-/// The longest policy, as the document [`ResourcePolicy::document`] gives.
-const POLICY_BYTES_MAX: usize = 20_480;
-
 /// AWS's text for a principal that is none, or does not exist.
 const INVALID_PRINCIPAL: &str = "The provided principal was invalid. Please check the principal and try again.";
-
-/// The permissions on one qualifier of a function. Key: parent = function name, id = qualifier, empty for the function
-/// itself. A record without statements is not kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ResourcePolicy {
-    /// Version number, alias, or empty.
-    pub qualifier: String,
-    /// Statements in the order they were added, members in AWS's order.
-    pub statements: Vec<Value>,
-    /// By `Sid`, the unique id of the user or role the statement names: a later namesake does not inherit the grant.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub principal_ids: BTreeMap<String, String>,
-}
-
-impl Record for ResourcePolicy {
-    const NOUN: &'static str = "lambda/ResourcePolicy";
-}
-
-impl ResourcePolicy {
-    /// The policy as GetPolicy answers it.
-    #[must_use]
-    pub fn document(&self) -> String {
-        json!({ "Version": "2012-10-17", "Id": "default", "Statement": self.statements }).to_string()
-    }
-
-    /// The policy as it is evaluated: users and roles stand there by their unique ids.
-    #[must_use]
-    pub fn evaluated(&self) -> String {
-        let bound = self.statements.iter().map(|statement| {
-            let mut statement = statement.clone();
-            let sid = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
-            if let Some(id) = self.principal_ids.get(sid) {
-                let id = json!({ "AWS": id });
-                if let Some(principal) = statement.get_mut("Principal") {
-                    *principal = id;
-                }
-            }
-            statement
-        });
-        json!({ "Version": "2012-10-17", "Id": "default", "Statement": bound.collect::<Vec<_>>() }).to_string()
-    }
-
-    fn position(&self, sid: &str) -> Option<usize> {
-        self.statements.iter().position(|statement| statement.get("Sid").is_some_and(|found| found == sid))
-    }
-}
 
 /// What a policy hangs on; its `RevisionId` is the policy's.
 enum Holder {
@@ -208,11 +160,8 @@ impl Operation for AddPermission {
             return Err(precondition("GetPolicy"));
         }
         input.check()?;
-        let mut policy = policy(&address, tx)?.unwrap_or_else(|| ResourcePolicy {
-            qualifier: address.qualifier.clone().unwrap_or_default(),
-            statements: Vec::new(),
-            principal_ids: BTreeMap::new(),
-        });
+        let mut policy = policy(&address, tx)?
+            .unwrap_or_else(|| ResourcePolicy::new(address.qualifier.as_deref().unwrap_or_default()));
         if policy.position(&input.statement_id).is_some() {
             return Err(conflict(format!(
                 "The statement id ({}) provided already exists. Please provide a new statement id, or remove the existing \
@@ -227,11 +176,7 @@ impl Operation for AddPermission {
         }
         let text = statement.to_string();
         policy.statements.push(statement);
-        let size = policy.document().len();
-        if size > POLICY_BYTES_MAX {
-            let text = format!("The final policy size ({size}) is bigger than the limit ({POLICY_BYTES_MAX}).");
-            return Err(user("PolicyLengthExceededException", 400, text));
-        }
+        policy.check_size()?;
         // What could not be evaluated would admit nobody, other statements included: it is refused while somebody looks.
         if let Err(error) = Policy::parse(&policy.evaluated(), Kind::Resource) {
             return Err(invalid(format!("The statement does not make a valid policy: {error}.")));
