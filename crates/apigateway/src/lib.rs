@@ -35,6 +35,7 @@ pub mod tag;
 mod tally;
 pub mod template;
 pub mod usage_plan;
+pub mod usage_plan_key;
 
 #[cfg(test)]
 mod testing;
@@ -50,8 +51,10 @@ pub struct Nothing {}
 /// Every operation of this crate, by noun.
 pub const OPERATIONS: &[&[service::Entry]] = &[
     account::OPERATIONS,
+    api_key::OPERATIONS,
     authorizer::OPERATIONS,
     deployment::OPERATIONS,
+    gateway_response::OPERATIONS,
     integration::OPERATIONS,
     integration_response::OPERATIONS,
     method::OPERATIONS,
@@ -60,4 +63,6 @@ pub const OPERATIONS: &[&[service::Entry]] = &[
     rest_api::OPERATIONS,
     stage::OPERATIONS,
     tag::OPERATIONS,
+    usage_plan::OPERATIONS,
+    usage_plan_key::OPERATIONS,
 ];

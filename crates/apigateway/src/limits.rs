@@ -19,6 +19,16 @@ pub const STAGES_MAX: usize = 10;
 pub const AUTHORIZERS_MAX: usize = 10;
 /// Deployments of one API. AWS names no number; this one lets an API be deleted in one commit of the store.
 pub const DEPLOYMENTS_MAX: u32 = 5_000;
+/// API keys of one account in one region.
+pub const API_KEYS_MAX: u32 = 10_000;
+/// Usage plans of one account in one region.
+pub const USAGE_PLANS_MAX: usize = 300;
+/// Usage plans one API key may be in.
+pub const PLANS_OF_KEY_MAX: usize = 10;
+/// Stages of one usage plan. AWS names no number.
+pub const PLAN_STAGES_MAX: usize = 100;
+/// Methods of one stage with settings of their own. AWS names no number.
+pub const METHOD_SETTINGS_MAX: usize = 1_000;
 /// Entries of one map of templates, parameters or models. AWS names no number.
 pub const MAP_ENTRIES_MAX: usize = 100;
 /// One mapping template.

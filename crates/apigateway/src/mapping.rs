@@ -60,7 +60,7 @@ impl Mapping {
     }
 }
 
-fn is_dotted_name(name: &str) -> bool {
+pub(crate) fn is_dotted_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.!#$%&*+^`|~".contains(c))
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn check(member: &str, expression: &str) -> Result<()> {
     })
 }
 
-fn invalid(expression: &str) -> ServiceError {
+pub(crate) fn invalid(expression: &str) -> ServiceError {
     bad_request(format!(
         "Invalid mapping expression specified: Validation Result: warnings : [], errors : [Invalid mapping expression \
          specified: {expression}]"
@@ -84,7 +84,7 @@ pub(crate) fn response_header(parameter: &str) -> Option<&str> {
     parameter.strip_prefix("method.response.header.").filter(|name| is_header_name(name))
 }
 
-fn is_header_name(name: &str) -> bool {
+pub(crate) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.!#$%&'*+^`|~".contains(c))
 }
 

@@ -21,7 +21,7 @@ pub struct Method {
     pub resource_id: String,
     /// Verb or `ANY`.
     pub http_method: String,
-    /// `NONE` or `CUSTOM` (others are refused until they are enforced).
+    /// `NONE`, `CUSTOM` or `AWS_IAM` (others are refused until they are enforced).
     pub authorization_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorizer_id: Option<String>,
@@ -125,8 +125,8 @@ pub(crate) fn check_verb(verb: &str) -> Result<()> {
 /// Checks the authorization of a method as a whole and drops an authorizer that does not count.
 fn settle_authorization(method: &mut Method, cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str) -> Result<()> {
     match method.authorization_type.as_str() {
-        "NONE" => {
-            // AWS takes an authorizer's id beside NONE and ignores it.
+        "NONE" | "AWS_IAM" => {
+            // AWS takes an authorizer's id beside these and ignores it.
             method.authorizer_id = None;
             Ok(())
         }
@@ -143,7 +143,7 @@ fn settle_authorization(method: &mut Method, cx: &Cx<'_>, tx: &mut Tx<'_>, api: 
             }
             if kind == "CUSTOM" { Ok(()) } else { Err(unsupported_value("authorizationType", kind)) }
         }
-        kind @ ("AWS_IAM" | "JWT") => Err(unsupported_value("authorizationType", kind)),
+        kind @ "JWT" => Err(unsupported_value("authorizationType", kind)),
         // [U]: AWS's text is not recorded.
         _ => Err(bad_request(
             "Invalid AuthorizationType specified. Valid options are NONE,AWS_IAM,CUSTOM,COGNITO_USER_POOLS,JWT",
@@ -180,9 +180,6 @@ impl Operation for PutMethod {
         let api = rest_api::load(cx, tx, &input.rest_api_id)?;
         let resource = resource::load(cx, tx, &api.id, &input.resource_id)?;
         check_verb(&input.http_method)?;
-        if input.api_key_required == Some(true) {
-            return Err(unsupported_value("apiKeyRequired", "true"));
-        }
         // An empty map or text is what tools send for none.
         let refused = [
             ("requestParameters", input.request_parameters.is_some_and(|map| !map.is_empty())),
@@ -199,7 +196,7 @@ impl Operation for PutMethod {
             http_method: input.http_method,
             authorization_type: input.authorization_type,
             authorizer_id: input.authorizer_id.filter(|id| !id.is_empty()),
-            api_key_required: false,
+            api_key_required: input.api_key_required.unwrap_or(false),
             operation_name: input.operation_name.filter(|name| !name.is_empty()),
             method_responses: BTreeMap::new(),
             method_integration: None,
@@ -293,13 +290,13 @@ fn patch(method: &mut Method, step: &Step) -> Result<()> {
     match member {
         "authorizationType" => method.authorization_type = step.value.clone().unwrap_or_default(),
         "authorizerId" => method.authorizer_id = step.text().map(str::to_owned),
-        "apiKeyRequired" if step.flag() => return Err(unsupported_value("apiKeyRequired", "true")),
+        "apiKeyRequired" => method.api_key_required = step.flag(),
         "operationName" => {
             check_text("operationName", step.text().unwrap_or_default())?;
             method.operation_name = step.text().map(str::to_owned);
         }
         "requestValidatorId" if step.text().is_some() => return Err(unsupported("requestValidatorId")),
-        // Without an API key or a validator the method is already.
+        // Without a validator the method is already.
         _ => {}
     }
     Ok(())

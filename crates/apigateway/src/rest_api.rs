@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use service::patch::{Op, Step};
-use service::{Cx, Entry, Operation, Parent, Record, Result, Scope, Timestamp, Tx};
+use service::{Cx, Entry, Need, Operation, Parent, Record, Result, Scope, Timestamp, Tx};
 
 use crate::error::{bad_request, conflict, limit_exceeded, not_found, unsupported, unsupported_value};
 use crate::limits::{REST_APIS_MAX, check_tags, check_text};
 use crate::page::{self, Page};
-use crate::{Nothing, authorizer::Authorizer, deployment::Deployment, method::Method, resource::Resource};
-use crate::{stage::Stage, tally};
+use crate::{Nothing, authorizer::Authorizer, deployment::Deployment, gateway_response::GatewayResponse};
+use crate::{method::Method, resource::Resource, resource_policy, stage::Stage, tally, usage_plan};
 
 /// A REST API. Lives under its account and region; found by id alone through [`Owner`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,11 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn check_api_key_source(source: &str) -> Result<()> {
-    if source == "HEADER" { Ok(()) } else { Err(unsupported_value("apiKeySource", source)) }
+    match source {
+        "HEADER" | "AUTHORIZER" => Ok(()),
+        // [U]: AWS's text is not recorded.
+        _ => Err(bad_request("Invalid apiKeySource specified. Valid options are HEADER,AUTHORIZER")),
+    }
 }
 
 /// `None` is AWS's way to say that nothing is compressed, which is all there is here.
@@ -129,6 +133,8 @@ pub struct RestApiOutput {
     tags: Option<BTreeMap<String, String>>,
     disable_execute_api_endpoint: bool,
     root_resource_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
 }
 
 impl RestApiOutput {
@@ -145,6 +151,7 @@ impl RestApiOutput {
             tags: (empty_tags || !api.tags.is_empty()).then_some(api.tags),
             disable_execute_api_endpoint: api.disable_execute_api_endpoint,
             root_resource_id: api.root_resource_id,
+            policy: api.policy.as_deref().map(resource_policy::escaped),
         }
     }
 }
@@ -222,6 +229,14 @@ impl Operation for CreateRestApi {
     type Output = RestApiOutput;
     const REFUSED: &'static [&'static str] = &["cloneFrom", "securityPolicy", "endpointAccessMode"];
 
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        let mut needs = vec![default];
+        if input.policy.as_deref().is_some_and(|policy| !policy.is_empty()) {
+            needs.push(resource_policy::need("*", cx));
+        }
+        Ok(needs)
+    }
+
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
         check_name(&input.name)?;
         if input.description.as_deref() == Some("") {
@@ -231,9 +246,6 @@ impl Operation for CreateRestApi {
         check_compression(input.minimum_compression_size)?;
         if input.binary_media_types.is_some_and(|types| !types.is_empty()) {
             return Err(unsupported("binaryMediaTypes"));
-        }
-        if input.policy.is_some_and(|policy| !policy.is_empty()) {
-            return Err(unsupported("policy"));
         }
         let api_key_source = input.api_key_source.unwrap_or_else(|| "HEADER".to_owned());
         check_api_key_source(&api_key_source)?;
@@ -245,7 +257,7 @@ impl Operation for CreateRestApi {
         }
         let id = free_id(cx, tx, tags.get(CUSTOM_ID).map(String::as_str))?;
         let root = Resource { id: cx.id(10), parent_id: None, path_part: None, path: "/".to_owned() };
-        let api = RestApi {
+        let mut api = RestApi {
             id,
             name: input.name,
             description: optional("description", input.description.as_deref())?,
@@ -259,6 +271,7 @@ impl Operation for CreateRestApi {
             policy_principals: BTreeMap::new(),
             tags,
         };
+        resource_policy::set(&mut api, input.policy.as_deref().unwrap_or_default(), cx, tx)?;
         let owner = Owner { account: scope.account.clone(), region: scope.region.clone() };
         tx.put(&Scope::installation(), "", &api.id, &owner)?;
         tx.put(&scope, &api.id, &root.id, &root)?;
@@ -353,17 +366,25 @@ impl Operation for UpdateRestApi {
     type Input = UpdateRestApiInput;
     type Output = RestApiOutput;
 
+    fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, _tx: &mut Tx<'_>) -> Result<Vec<Need>> {
+        let mut needs = vec![default];
+        if input.patch_operations.iter().any(|step| step.path() == "/policy") {
+            needs.push(resource_policy::need(&input.rest_api_id, cx));
+        }
+        Ok(needs)
+    }
+
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
         let mut api = load(cx, tx, &input.rest_api_id)?;
         for step in &input.patch_operations {
-            patch(&mut api, step)?;
+            patch(&mut api, step, cx, tx)?;
         }
         store(cx, tx, &api)?;
         Ok(RestApiOutput::new(api, true))
     }
 }
 
-fn patch(api: &mut RestApi, step: &Step) -> Result<()> {
+fn patch(api: &mut RestApi, step: &Step, cx: &Cx<'_>, tx: &mut Tx<'_>) -> Result<()> {
     let pointer = step.pointer();
     let path: Vec<&str> = pointer.iter().map(String::as_str).collect();
     if let ["endpointConfiguration", rest @ ..] = path.as_slice() {
@@ -380,6 +401,9 @@ fn patch(api: &mut RestApi, step: &Step) -> Result<()> {
     if !known.into_iter().any(|known| known == member) {
         return Err(bad_request(format!("Invalid patch path {}", step.path())));
     }
+    if *member == "policy" && step.op == Op::Remove {
+        return resource_policy::set(api, "", cx, tx);
+    }
     if step.op != Op::Replace {
         return Err(bad_request("Invalid patch operation specified. Must be one of: [replace]"));
     }
@@ -390,14 +414,19 @@ fn patch(api: &mut RestApi, step: &Step) -> Result<()> {
         }
         "description" => api.description = optional("description", step.text())?,
         "version" => api.version = optional("version", step.text())?,
-        "apiKeySource" => check_api_key_source(step.value.as_deref().unwrap_or("null"))?,
+        "apiKeySource" => {
+            let source = step.value.as_deref().unwrap_or("null");
+            check_api_key_source(source)?;
+            source.clone_into(&mut api.api_key_source);
+        }
+        "policy" => resource_policy::set(api, step.text().unwrap_or_default(), cx, tx)?,
         "disableExecuteApiEndpoint" => api.disable_execute_api_endpoint = step.flag(),
         "minimumCompressionSize" => {
             let size = step.text().map(|text| text.parse::<i64>().unwrap_or(-1));
             check_compression(size)?;
         }
         member if step.text().is_some() => return Err(unsupported(member)),
-        // An empty policy takes away what cannot be there.
+        // An empty one takes away what cannot be there.
         _ => {}
     }
     Ok(())
@@ -451,10 +480,12 @@ impl Operation for DeleteRestApi {
         tx.delete_all::<Stage>(&scope, &own)?;
         tx.delete_all::<Deployment>(&scope, &own)?;
         tx.delete_all::<Authorizer>(&scope, &own)?;
+        tx.delete_all::<GatewayResponse>(&scope, &own)?;
         tx.delete_all::<Resource>(&scope, &own)?;
         tx.delete_all::<tally::Tally>(&scope, &own)?;
         // The slash ends the id, so that no other API's methods begin alike.
         tx.delete_all::<Method>(&scope, &Parent::Prefix(&format!("{}/", api.id)))?;
+        usage_plan::forget(cx, tx, &api.id, None)?;
         tx.delete::<RestApi>(&scope, "", &api.id);
         tx.delete::<Owner>(&Scope::installation(), "", &api.id);
         tally::step(tx, &scope, "", tally::REST_APIS, false)?;

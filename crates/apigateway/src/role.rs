@@ -1,6 +1,9 @@
-//! Roles handed to API Gateway: `credentials` of an integration, `authorizerCredentials` of an authorizer.
+//! Roles handed to API Gateway: `credentials` of an integration, `authorizerCredentials` of an authorizer, the role logs
+//! are written as.
 
-use service::{Cx, Need, Result, ServiceError};
+use policy::{Context, Effect, Kind, Policy, Principal, Request};
+use serde::{Deserialize, Serialize};
+use service::{Cx, Need, Record, Result, Scope, ServiceError, Tx};
 
 use crate::error::{bad_request, unsupported_value};
 
@@ -49,4 +52,32 @@ pub(crate) fn need(member: &str, arn: &str, cx: &Cx<'_>) -> Result<Need> {
     let mut need = Need::new("iam:PassRole", arn, cx.account());
     need.context.push(("iam:PassedToService".to_owned(), "apigateway.amazonaws.com".to_owned()));
     Ok(need)
+}
+
+/// The members of an IAM role that say whom it trusts. IAM owns the record; this is a view of it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Role {
+    role_name: String,
+    path: String,
+    assume_role_policy_document: String,
+}
+
+impl Record for Role {
+    const NOUN: &'static str = "iam/Role";
+}
+
+/// Whether the role exists and lets API Gateway take it. The ARN must have passed [`check`].
+pub(crate) fn trusts_gateway(tx: &mut Tx<'_>, arn: &str) -> Result<bool> {
+    let mut parts = arn.splitn(6, ':').skip(4);
+    let (account, resource) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let name = resource.rsplit('/').next().unwrap_or_default();
+    let Some(role) = tx.get::<Role>(&Scope::global(account), "", &name.to_lowercase())? else { return Ok(false) };
+    if resource != format!("role{}{}", role.path, role.role_name) {
+        return Ok(false);
+    }
+    let Ok(trust) = Policy::parse(&role.assume_role_policy_document, Kind::Trust) else { return Ok(false) };
+    let (principal, context) = (Principal::Service("apigateway.amazonaws.com".to_owned()), Context::new());
+    let request = Request { action: "sts:AssumeRole", resource: arn, principal: &principal, context: &context };
+    Ok(trust.evaluate(&request).effect == Some(Effect::Allow))
 }

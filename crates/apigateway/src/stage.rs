@@ -10,7 +10,8 @@ use service::{Cx, Entry, Operation, Parent, Record, Result, Timestamp, Tx};
 use crate::deployment::{self, Deployment};
 use crate::error::{bad_request, conflict, limit_exceeded, not_found, unsupported, unsupported_value};
 use crate::limits::{STAGES_MAX, VARIABLES_MAX, check_tags, check_text};
-use crate::{Nothing, rest_api};
+use crate::method_setting::{self, MethodSettingOutput};
+use crate::{Nothing, rest_api, usage_plan};
 
 /// A stage; parent of the key is the API's id, id is its name. Changes are live at once, without a deployment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,7 +193,9 @@ pub struct StageOutput {
     description: Option<String>,
     cache_cluster_enabled: bool,
     cache_cluster_status: &'static str,
-    method_settings: Nothing,
+    method_settings: BTreeMap<String, MethodSettingOutput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_log_settings: Option<AccessLogSettings>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     variables: BTreeMap<String, String>,
     tracing_enabled: bool,
@@ -205,12 +208,13 @@ pub struct StageOutput {
 impl From<Stage> for StageOutput {
     fn from(stage: Stage) -> Self {
         Self {
+            method_settings: method_setting::shown(&stage),
+            access_log_settings: stage.access_log_settings,
             deployment_id: stage.deployment_id,
             stage_name: stage.stage_name,
             description: stage.description,
             cache_cluster_enabled: false,
             cache_cluster_status: "NOT_AVAILABLE",
-            method_settings: Nothing {},
             variables: stage.variables,
             tracing_enabled: false,
             tags: stage.tags,
@@ -349,6 +353,9 @@ impl Operation for UpdateStage {
             patch(&mut stage, step, cx, tx, &api.id)?;
         }
         check_variables(&stage.variables)?;
+        if input.patch_operations.iter().any(method_setting::is_access_log) {
+            method_setting::check_access_log(&stage, cx, tx)?;
+        }
         stage.last_updated_date = cx.now;
         store(cx, tx, &api.id, &stage)?;
         Ok(stage.into())
@@ -368,8 +375,18 @@ fn patch(stage: &mut Stage, step: &Step, cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str
                 return Err(nothing_to_remove(step));
             }
         }
-        (Op::Remove, ["accessLogSettings" | "canarySettings"]) => return Err(nothing_to_remove(step)),
-        (Op::Remove, [resource, verb]) if is_method(resource, verb) => return Err(nothing_to_remove(step)),
+        (Op::Remove, ["accessLogSettings"]) => {
+            if stage.access_log_settings.take().is_none() {
+                return Err(nothing_to_remove(step));
+            }
+        }
+        (Op::Remove, ["canarySettings"]) => return Err(nothing_to_remove(step)),
+        (Op::Remove, path) if method_setting::named(step, path).is_some_and(|named| named.setting.is_none()) => {
+            let removed = method_setting::named(step, path).is_some_and(|named| method_setting::remove(stage, &named));
+            if !removed {
+                return Err(nothing_to_remove(step));
+            }
+        }
         (Op::Replace, ["deploymentId"]) => {
             let id = step.value.as_deref().unwrap_or_default();
             let deployment = existing_deployment(cx, tx, api, id)?;
@@ -391,21 +408,18 @@ fn patch(stage: &mut Stage, step: &Step, cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str
                 return Err(unsupported(member));
             }
         }
-        (Op::Replace | Op::Add, ["accessLogSettings", rest @ ..]) => return Err(refuse_access_log(step, rest)),
+        (Op::Replace | Op::Add, ["accessLogSettings", rest @ ..]) => {
+            method_setting::patch_access_log(stage, step, rest)?;
+        }
         (Op::Replace | Op::Add, ["canarySettings", rest @ ..]) if step.op == Op::Replace || rest.is_empty() => {
             return Err(unsupported("canarySettings"));
         }
-        (Op::Replace, [resource, verb, group, setting])
-            if is_method(resource, verb) && is_method_setting(group, setting) =>
-        {
-            return Err(unsupported(&format!("The method setting {group}/{setting}")));
-        }
         (Op::Add, [_, ..]) => return Err(bad_request(format!("Invalid add operation with path: {}", step.path()))),
-        _ => {
-            return Err(bad_request(format!(
-                "Invalid method setting path: {}. Must be one of: [{PATHS}]",
-                step.path()
-            )));
+        (op, path) => {
+            let named = method_setting::named(step, path).filter(|named| op == Op::Replace && named.setting.is_some());
+            let unknown =
+                || bad_request(format!("Invalid method setting path: {}. Must be one of: [{PATHS}]", step.path()));
+            method_setting::set(stage, named.ok_or_else(unknown)?, step, cx, tx)?;
         }
     }
     Ok(())
@@ -415,41 +429,6 @@ fn patch(stage: &mut Stage, step: &Step, cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str
 fn nothing_to_remove(step: &Step) -> service::ServiceError {
     let path = step.path().trim_start_matches('/');
     bad_request(format!("Cannot remove method setting {path} because there is no method setting for this method "))
-}
-
-/// Whether two segments name a method or, as `*` and `*`, all of them.
-fn is_method(resource: &str, verb: &str) -> bool {
-    (resource == "*" && verb == "*") || (resource.starts_with('/') && crate::method::VERBS.contains(&verb))
-}
-
-fn is_method_setting(group: &str, setting: &str) -> bool {
-    let settings: &[&str] = match group {
-        "metrics" => &["enabled"],
-        "logging" => &["dataTrace", "loglevel"],
-        "throttling" => &["burstLimit", "rateLimit"],
-        "caching" => &[
-            "ttlInSeconds",
-            "enabled",
-            "dataEncrypted",
-            "requireAuthorizationForCacheControl",
-            "unauthorizedCacheControlHeaderStrategy",
-        ],
-        _ => &[],
-    };
-    settings.contains(&setting)
-}
-
-fn refuse_access_log(step: &Step, rest: &[&str]) -> service::ServiceError {
-    if !matches!(rest, ["destinationArn" | "format"]) {
-        return bad_request(
-            "Invalid accessLogSettings path. Must be one of : [/accessLogSettings/destinationArn, \
-             /accessLogSettings/format]",
-        );
-    }
-    match step.text() {
-        None => bad_request("Access Log value must not be empty"),
-        Some(_) => unsupported("accessLogSettings"),
-    }
 }
 
 /// Copying promotes a canary, of which there is none.
@@ -479,6 +458,7 @@ impl Operation for DeleteStage {
         let api = rest_api::load(cx, tx, &input.rest_api_id)?;
         let stage = load(cx, tx, &api.id, &input.stage_name)?;
         tx.delete::<Stage>(&cx.scope(), &api.id, &stage.stage_name);
+        usage_plan::forget(cx, tx, &api.id, Some(&stage.stage_name))?;
         Ok(Nothing {})
     }
 }

@@ -1,4 +1,4 @@
-//! Tags of APIs and stages, addressed by ARN. They live in the tagged record; this noun has none of its own.
+//! Tags of APIs, stages, API keys and usage plans, addressed by ARN. They live in the tagged record; this noun has none of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,19 @@ use service::{Cx, Entry, Operation, Result, Tx};
 
 use crate::error::{bad_request, not_found};
 use crate::limits::check_tags;
-use crate::{Nothing, rest_api, stage};
+use crate::{Nothing, api_key, rest_api, stage, usage_plan};
 
 /// What an ARN of the caller's names.
 enum Tagged {
     RestApi(rest_api::RestApi),
     Stage(String, stage::Stage),
+    ApiKey(api_key::ApiKey),
+    UsagePlan(usage_plan::UsagePlan),
 }
 
 impl Tagged {
-    /// `arn:P:apigateway:{region}::/restapis/{id}[/stages/{name}]`; the account field is empty.
+    /// `arn:P:apigateway:{region}::/restapis/{id}[/stages/{name}]`, `/apikeys/{id}` or `/usageplans/{id}`; the account
+    /// field is empty.
     fn load(arn: &str, cx: &Cx<'_>, tx: &mut Tx<'_>) -> Result<Self> {
         let invalid = || bad_request("Invalid ARN specified in the request");
         let mut parts = arn.splitn(6, ':');
@@ -33,8 +36,10 @@ impl Tagged {
                 rest_api::load(cx, tx, api)?;
                 Ok(Self::Stage((*api).to_owned(), stage::load(cx, tx, api, name)?))
             }
+            ["", "apikeys", id] => Ok(Self::ApiKey(api_key::load(cx, tx, id)?)),
+            ["", "usageplans", id] => Ok(Self::UsagePlan(usage_plan::find(cx, tx, id)?)),
             // Taggable on AWS, and never there while the noun is not served.
-            ["", "apikeys" | "usageplans" | "domainnames" | "vpclinks" | "clientcertificates", _] => {
+            ["", "domainnames" | "vpclinks" | "clientcertificates", _] => {
                 Err(not_found("Invalid resource identifier specified"))
             }
             _ => Err(invalid()),
@@ -45,6 +50,8 @@ impl Tagged {
         match self {
             Self::RestApi(api) => &mut api.tags,
             Self::Stage(_, stage) => &mut stage.tags,
+            Self::ApiKey(key) => &mut key.tags,
+            Self::UsagePlan(plan) => &mut plan.tags,
         }
     }
 
@@ -52,6 +59,8 @@ impl Tagged {
         match self {
             Self::RestApi(api) => rest_api::store(cx, tx, api),
             Self::Stage(api, stage) => stage::store(cx, tx, api, stage),
+            Self::ApiKey(key) => api_key::store(cx, tx, key),
+            Self::UsagePlan(plan) => usage_plan::store(cx, tx, plan),
         }
     }
 }
@@ -69,7 +78,7 @@ pub struct TagsOutput {
     tags: BTreeMap<String, String>,
 }
 
-/// Shows all tags of an API or a stage.
+/// Shows all tags of a thing.
 pub struct GetTags;
 
 impl Operation for GetTags {

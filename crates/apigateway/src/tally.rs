@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use service::{Record, Result, Scope, Tx};
 
 /// A count kept beside what it counts, so that creating one costs the same whether there are others or not. Under an
-/// empty parent and the id `rest-apis`: the APIs of an account in a region. Under an API's id and the id
+/// empty parent and the ids `rest-apis` and `api-keys`: those of an account in a region. Under an API's id and the id
 /// `deployments`: its deployments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +17,7 @@ impl Record for Tally {
 }
 
 pub(crate) const REST_APIS: &str = "rest-apis";
+pub(crate) const API_KEYS: &str = "api-keys";
 pub(crate) const DEPLOYMENTS: &str = "deployments";
 
 pub(crate) fn count(tx: &mut Tx<'_>, scope: &Scope, parent: &str, id: &str) -> Result<u32> {

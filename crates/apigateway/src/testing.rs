@@ -11,6 +11,17 @@ const NOW_MS: i64 = 1_764_037_614_007;
 /// The same moment as answers show it.
 pub(crate) const NOW_S: i64 = 1_764_037_614;
 
+/// The role tests log as.
+pub(crate) const LOG_ROLE: &str = "arn:aws:iam::111111111111:role/logs";
+
+/// A user or role as IAM stores it, with all members that anything here reads.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stored(Value);
+
+impl Record for Stored {
+    const NOUN: &'static str = "iam/Role";
+}
+
 /// Random bytes that are the same in every run, and a seal that hides nothing.
 struct Counting(u64);
 
@@ -101,6 +112,25 @@ impl World {
     pub(crate) fn refuses(&mut self, name: &str, params: Value, expected: &str) {
         let (code, status, message) = self.refused(name, params.clone());
         assert_eq!(format!("{code} {status} {message}"), expected, "{name} {params}");
+    }
+
+    /// Stores the role [`LOG_ROLE`] with a trust policy.
+    pub(crate) fn log_role(&mut self, trust: &str) {
+        let role = serde_json::json!({
+            "RoleName": "logs", "Path": "/", "RoleId": "AROALOGS", "AssumeRolePolicyDocument": trust
+        });
+        let scope = Scope::global(ACCOUNT);
+        let (_, changes) = self.with(|_, tx| tx.put(&scope, "", "logs", &Stored(role))).expect("a put");
+        self.memory.apply(changes);
+    }
+
+    /// Names [`LOG_ROLE`] as the role logs are written as.
+    pub(crate) fn may_log(&mut self) {
+        self.log_role(
+            r#"{"Statement": {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"},
+                "Action": "sts:AssumeRole"}}"#,
+        );
+        self.ok("UpdateAccount", patch("replace", "/cloudwatchRoleArn", Some(LOG_ROLE)));
     }
 
     /// The permissions a call needs beside its default one.
