@@ -313,3 +313,6 @@ fn check_destination(arn: &str, cx: &Cx<'_>) -> Result<()> {
 pub(crate) fn is_access_log(step: &Step) -> bool {
     step.op != Op::Remove && step.path().starts_with("/accessLogSettings")
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,11 @@ impl World {
         Ok(needs)
     }
 
+    /// Reads what operations cannot show.
+    pub(crate) fn read<T>(&mut self, run: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> T {
+        self.with(|_, tx| run(tx)).expect("a read").0
+    }
+
     /// A stored record.
     pub(crate) fn record<R: Record>(&mut self, scope: &Scope, parent: &str, id: &str) -> Option<R> {
         self.with(|_, tx| tx.get(scope, parent, id)).expect("a record that decodes").0

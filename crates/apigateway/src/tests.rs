@@ -9,8 +9,8 @@ use serde_json::json;
 use service::Operation;
 
 use crate::testing::{World, merge, patch};
-use crate::{account, authorizer, deployment, integration, integration_response, method, method_response};
-use crate::{resource, rest_api, stage, tag};
+use crate::{account, api_key, authorizer, deployment, gateway_response, integration, integration_response, method};
+use crate::{method_response, resource, rest_api, stage, tag, usage_plan, usage_plan_key};
 
 /// Learns a struct's members from what its `Deserialize` asks for.
 struct Asked<'a>(&'a mut Vec<&'static str>);
@@ -68,9 +68,12 @@ macro_rules! check_all {
 #[test]
 fn every_member_of_the_model_is_read_ignored_or_refused() {
     let checked = check_all! {
-        account: GetAccount;
+        account: GetAccount UpdateAccount;
+        api_key: CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey;
         authorizer: CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer;
         deployment: CreateDeployment GetDeployment GetDeployments UpdateDeployment DeleteDeployment;
+        gateway_response: PutGatewayResponse GetGatewayResponse GetGatewayResponses UpdateGatewayResponse
+            DeleteGatewayResponse;
         integration: PutIntegration GetIntegration UpdateIntegration DeleteIntegration;
         integration_response: PutIntegrationResponse GetIntegrationResponse UpdateIntegrationResponse
             DeleteIntegrationResponse;
@@ -80,6 +83,8 @@ fn every_member_of_the_model_is_read_ignored_or_refused() {
         rest_api: CreateRestApi GetRestApi GetRestApis UpdateRestApi DeleteRestApi;
         stage: CreateStage GetStage GetStages UpdateStage DeleteStage FlushStageAuthorizersCache;
         tag: GetTags TagResource UntagResource;
+        usage_plan: CreateUsagePlan GetUsagePlan GetUsagePlans UpdateUsagePlan DeleteUsagePlan;
+        usage_plan_key: CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys DeleteUsagePlanKey;
     };
     let offered: Vec<&str> = crate::OPERATIONS.iter().flat_map(|noun| noun.iter()).map(|entry| entry.name).collect();
     assert_eq!(offered.len(), checked.len());
@@ -92,19 +97,12 @@ fn an_unknown_api_is_not_found_by_any_operation() {
     let names = json!({
         "restApiId": "nosuchapi1", "resourceId": "r", "parentId": "r", "httpMethod": "GET", "statusCode": "200",
         "authorizerId": "a", "deploymentId": "d", "stageName": "s", "pathPart": "p", "authorizationType": "NONE",
-        "type": "MOCK", "patchOperations": []
+        "type": "MOCK", "patchOperations": [], "responseType": "THROTTLED"
     });
     for entry in crate::OPERATIONS.iter().flat_map(|noun| noun.iter()) {
-        let unlike = [
-            "CreateRestApi",
-            "GetRestApis",
-            "GetAccount",
-            "GetTags",
-            "TagResource",
-            "UntagResource",
-            "CreateAuthorizer",
-        ];
-        if !unlike.contains(&entry.name) {
+        let unlike = ["CreateRestApi", "GetRestApis", "GetTags", "TagResource", "UntagResource", "CreateAuthorizer"];
+        let of_account = ["Account", "ApiKey", "UsagePlan"].iter().any(|noun| entry.name.contains(noun));
+        if !of_account && !unlike.contains(&entry.name) {
             let expected = "NotFound 404 Invalid API identifier specified 111111111111:nosuchapi1";
             world.refuses(entry.name, names.clone(), expected);
         }
@@ -161,6 +159,13 @@ fn stored_forms_are_read_without_the_members_that_came_later() {
     let stage = r#"{"stageName":"s","deploymentId":"d","snapshot":"h","createdDate":1,"lastUpdatedDate":1,
         "authorizersEpoch":0}"#;
     assert!(serde_json::from_str::<stage::Stage>(stage).is_ok());
+    let api = r#"{"id":"a","name":"n","createdDate":1,"apiKeySource":"HEADER","endpointConfiguration":{"types":["EDGE"],
+        "ipAddressType":"ipv4"},"disableExecuteApiEndpoint":false,"rootResourceId":"r"}"#;
+    assert!(serde_json::from_str::<rest_api::RestApi>(api).is_ok());
+    let frozen = format!(
+        r#"{{"account":"a","region":"r","deploymentId":"d","restApi":{api},"resources":[],"methods":[],"authorizers":[]}}"#
+    );
+    assert!(serde_json::from_str::<crate::snapshot::Snapshot>(&frozen).is_ok());
 }
 
 fn prepared(world: &mut World) -> serde_json::Value {
@@ -175,7 +180,9 @@ fn prepared(world: &mut World) -> serde_json::Value {
     );
     let own = json!({
         "restApiId": api, "resourceId": root, "httpMethod": "GET", "statusCode": "200", "stageName": "Dev",
-        "authorizerId": authorizer["id"]
+        "authorizerId": authorizer["id"], "responseType": "ACCESS_DENIED",
+        "apiKey": world.ok("CreateApiKey", json!({}))["id"],
+        "usagePlanId": world.ok("CreateUsagePlan", json!({"name": "p"}))["id"]
     });
     world.ok("PutMethodResponse", own.clone());
     world.ok("PutIntegrationResponse", own.clone());
@@ -192,6 +199,8 @@ proptest! {
         op in "add|remove|replace|copy|move|test",
         path in "(/(name|description|variables|responseTemplates|requestTemplates|responseParameters|types|EDGE|uri|\
                  endpointConfiguration|identitySource|timeoutInMillis|selectionPattern|a~1b|[*]|[~01{}.é]{0,4}|\
+                 policy|cloudwatchRoleArn|statusCode|enabled|apiStages|throttle|burstLimit|rateLimit|quota|limit|\
+                 offset|period|accessLogSettings|format|destinationArn|GET|logging|loglevel|throttling|\
                  .{0,3})){0,4}|.{0,8}",
         value in proptest::option::of("[$#'{}\\\\a-c.0-9 é]{0,12}|.{0,6}"),
     ) {
@@ -204,7 +213,10 @@ proptest! {
                 prop_assert!(error.is_client_fault(), "{} {params}: {:?}", entry.name, error.cause);
             }
         }
-        for read in ["GetRestApi", "GetResource", "GetMethod", "GetStage", "GetAuthorizer", "GetDeployment"] {
+        for read in [
+            "GetRestApi", "GetResource", "GetMethod", "GetStage", "GetAuthorizer", "GetDeployment", "GetAccount",
+            "GetGatewayResponse", "GetApiKey", "GetUsagePlan",
+        ] {
             world.ok(read, own.clone());
         }
     }

@@ -89,7 +89,6 @@ fn what_cannot_be_put_is_refused() {
             json!({"authorizationType": "COGNITO_USER_POOLS", "authorizerId": authorizer}),
             unsupported("authorizationType COGNITO_USER_POOLS"),
         ),
-        (json!({"authorizationType": "AWS_IAM"}), unsupported("authorizationType AWS_IAM")),
         (json!({"authorizationType": "JWT"}), unsupported("authorizationType JWT")),
         (
             json!({"authorizationType": "none"}),
@@ -97,7 +96,6 @@ fn what_cannot_be_put_is_refused() {
              NONE,AWS_IAM,CUSTOM,COGNITO_USER_POOLS,JWT"
                 .to_owned(),
         ),
-        (json!({"apiKeyRequired": true}), unsupported("apiKeyRequired true")),
         (json!({"requestParameters": {"method.request.path.x": true}}), unsupported("requestParameters")),
         (json!({"requestModels": {"application/json": "M"}}), unsupported("requestModels")),
         (json!({"requestValidatorId": "v"}), unsupported("requestValidatorId")),
@@ -150,16 +148,32 @@ fn patches_answer_by_path_and_operation() {
             "x",
             "BadRequest 400 Invalid patch operation specified. Must be one of: [replace]".to_owned(),
         ),
-        ("replace", "/apiKeyRequired", "true", unsupported("apiKeyRequired true")),
         ("replace", "/requestValidatorId", "v", unsupported("requestValidatorId")),
         ("add", "/requestParameters/method.request.header.X", "true", unsupported("requestParameters")),
         ("add", "/requestModels/application~1json", "M", unsupported("requestModels")),
         ("add", "/authorizationScopes", "s", unsupported("authorizationScopes")),
         ("remove", "/requestParameters/x", "", "NotFound 404 Invalid parameter name specified".to_owned()),
         ("remove", "/requestModels/x", "", "NotFound 404 Content-Type specified was not found".to_owned()),
-        ("replace", "/authorizationType", "AWS_IAM", unsupported("authorizationType AWS_IAM")),
+        ("replace", "/authorizationType", "JWT", unsupported("authorizationType JWT")),
     ] {
         world.refuses("UpdateMethod", merge(&own, patch(op, path, Some(value))), &expected);
+    }
+}
+
+#[test]
+fn signed_calls_and_api_keys_may_be_asked_for() {
+    let mut world = World::new();
+    let (own, authorizer) = prepared(&mut world);
+    let sent = json!({"authorizationType": "AWS_IAM", "authorizerId": authorizer, "apiKeyRequired": true});
+    let answer = world.ok("PutMethod", merge(&own, sent));
+    assert_eq!(answer, json!({"httpMethod": "GET", "authorizationType": "AWS_IAM", "apiKeyRequired": true}));
+    let open = world.ok("UpdateMethod", merge(&own, patch("replace", "/authorizationType", Some("NONE"))));
+    assert_eq!(open["apiKeyRequired"], json!(true));
+    for (path, value, expected) in
+        [("/apiKeyRequired", "false", json!(false)), ("/authorizationType", "AWS_IAM", json!("AWS_IAM"))]
+    {
+        let answer = world.ok("UpdateMethod", merge(&own, patch("replace", path, Some(value))));
+        assert_eq!(answer.pointer(path), Some(&expected));
     }
 }
 

@@ -93,11 +93,7 @@ fn what_cannot_be_created_is_refused() {
             "minimumCompressionSize is not supported by this version of Portcullis.",
         ),
         (json!({"binaryMediaTypes": ["*/*"]}), "binaryMediaTypes is not supported by this version of Portcullis."),
-        (json!({"policy": "{}"}), "policy is not supported by this version of Portcullis."),
-        (
-            json!({"apiKeySource": "AUTHORIZER"}),
-            "apiKeySource AUTHORIZER is not supported by this version of Portcullis.",
-        ),
+        (json!({"apiKeySource": "authorizer"}), "Invalid apiKeySource specified. Valid options are HEADER,AUTHORIZER"),
         (json!({"tags": {"aws:x": "y"}}), "The tag key aws:x begins with aws:, which is reserved."),
     ];
     let mut world = World::new();
@@ -155,6 +151,7 @@ fn patches_change_what_they_name() {
         ("/description", Some("d"), "/description", json!("d")),
         ("/description", Some(""), "/description", Value::Null),
         ("/version", Some("2"), "/version", json!("2")),
+        ("/apiKeySource", Some("AUTHORIZER"), "/apiKeySource", json!("AUTHORIZER")),
         ("/apiKeySource", Some("HEADER"), "/apiKeySource", json!("HEADER")),
         ("/disableExecuteApiEndpoint", Some("true"), "/disableExecuteApiEndpoint", json!(true)),
         ("/disableExecuteApiEndpoint", Some("yes"), "/disableExecuteApiEndpoint", json!(false)),
@@ -200,8 +197,12 @@ fn bad_patches_are_refused_and_change_nothing() {
             "Invalid minimum compression size, must be between 0 and 10485760".to_owned(),
         ),
         ("replace", "/minimumCompressionSize", Some("10"), unsupported("minimumCompressionSize")),
-        ("replace", "/apiKeySource", Some("AUTHORIZER"), unsupported("apiKeySource AUTHORIZER")),
-        ("replace", "/policy", Some("{}"), unsupported("policy")),
+        (
+            "replace",
+            "/apiKeySource",
+            Some("x"),
+            "Invalid apiKeySource specified. Valid options are HEADER,AUTHORIZER".to_owned(),
+        ),
         ("replace", "/securityPolicy", Some("TLS_1_2"), unsupported("securityPolicy")),
         ("add", "/binaryMediaTypes/image~1png", None, unsupported("binaryMediaTypes")),
         (

@@ -170,7 +170,7 @@ fn bad_patches_are_refused_and_change_nothing() {
         ("replace", "/tracingEnabled", Some("true"), unsupported("tracingEnabled true")),
         ("replace", "/clientCertificateId", Some("x"), unsupported("clientCertificateId")),
         ("replace", "/documentationVersion", Some("1"), unsupported("documentationVersion")),
-        ("replace", "/accessLogSettings/destinationArn", Some("arn"), unsupported("accessLogSettings")),
+        ("replace", "/accessLogSettings/destinationArn", Some("arn"), bad("Access Log value must not be empty")),
         ("replace", "/accessLogSettings/format", Some(""), bad("Access Log value must not be empty")),
         ("replace", "/accessLogSettings/x", Some("y"), bad(log_paths)),
         ("remove", "/accessLogSettings", None, unset("accessLogSettings")),
@@ -186,13 +186,6 @@ fn bad_patches_are_refused_and_change_nothing() {
             bad("Invalid add operation with path: /canarySettings/deploymentId"),
         ),
         ("add", "/description", Some("x"), bad("Invalid add operation with path: /description")),
-        ("replace", "/*/*/logging/loglevel", Some("INFO"), unsupported("The method setting logging/loglevel")),
-        (
-            "replace",
-            "/~1pets~1{id}/GET/throttling/rateLimit",
-            Some("10"),
-            unsupported("The method setting throttling/rateLimit"),
-        ),
         (
             "copy",
             "/deploymentId",

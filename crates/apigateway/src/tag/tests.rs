@@ -1,14 +1,21 @@
 use serde_json::json;
 
-use crate::testing::World;
+use crate::testing::{World, text};
 
 #[test]
-fn apis_and_stages_are_tagged_by_arn() {
+fn things_are_tagged_by_arn() {
     let mut world = World::new();
     let (api, root) = world.api();
     world.mock(&api, &root, "GET");
     world.ok("CreateDeployment", json!({"restApiId": api, "stageName": "Dev"}));
-    for path in [format!("/restapis/{api}"), format!("/restapis/{api}/stages/Dev")] {
+    let key = text(&world.ok("CreateApiKey", json!({})), "id");
+    let plan = text(&world.ok("CreateUsagePlan", json!({"name": "p"})), "id");
+    for path in [
+        format!("/restapis/{api}"),
+        format!("/restapis/{api}/stages/Dev"),
+        format!("/apikeys/{key}"),
+        format!("/usageplans/{plan}"),
+    ] {
         let arn = format!("arn:aws:apigateway:us-east-1::{path}");
         assert_eq!(world.ok("GetTags", json!({"resourceArn": arn})), json!({"tags": {}}));
         assert_eq!(world.ok("TagResource", json!({"resourceArn": arn, "tags": {"a": "1", "b": "2"}})), json!({}));
@@ -17,6 +24,8 @@ fn apis_and_stages_are_tagged_by_arn() {
         assert_eq!(world.ok("UntagResource", json!({"resourceArn": arn, "tagKeys": ["a", "x"]})), json!({}));
         assert_eq!(world.ok("GetTags", json!({"resourceArn": arn})), json!({"tags": {"b": "3"}}));
     }
+    assert_eq!(world.ok("GetApiKey", json!({"apiKey": key}))["tags"], json!({"b": "3"}));
+    assert_eq!(world.ok("GetUsagePlan", json!({"usagePlanId": plan}))["tags"], json!({"b": "3"}));
     assert_eq!(world.ok("GetRestApi", json!({"restApiId": api}))["tags"], json!({"b": "3"}));
     assert_eq!(world.ok("GetStage", json!({"restApiId": api, "stageName": "Dev"}))["tags"], json!({"b": "3"}));
 }
@@ -35,7 +44,9 @@ fn arns_of_nothing_are_refused() {
             "arn:aws:apigateway:us-east-1::/restapis/x".to_owned(),
             "NotFound 404 Invalid API identifier specified 111111111111:x",
         ),
-        ("arn:aws:apigateway:us-east-1::/apikeys/x".to_owned(), "NotFound 404 Invalid resource identifier specified"),
+        ("arn:aws:apigateway:us-east-1::/apikeys/x".to_owned(), "NotFound 404 Invalid API Key identifier specified"),
+        ("arn:aws:apigateway:us-east-1::/usageplans/x".to_owned(), "NotFound 404 Invalid Usage Plan ID specified"),
+        ("arn:aws:apigateway:us-east-1::/vpclinks/x".to_owned(), "NotFound 404 Invalid resource identifier specified"),
         (format!("arn:aws:apigateway:eu-west-1::/restapis/{api}"), invalid),
         (format!("arn:aws:apigateway:us-east-1:222222222222:/restapis/{api}"), invalid),
         (format!("arn:aws:apigateway:us-east-1::/restapis/{api}/resources/r"), invalid),
