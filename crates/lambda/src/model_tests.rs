@@ -93,6 +93,9 @@ fn operations_and_members_are_those_of_awss_model() {
     check::<crate::permission::AddPermission>(&mut seen);
     check::<crate::permission::RemovePermission>(&mut seen);
     check::<crate::permission::GetPolicy>(&mut seen);
+    check::<crate::permission::PutResourcePolicy>(&mut seen);
+    check::<crate::permission::GetResourcePolicy>(&mut seen);
+    check::<crate::permission::DeleteResourcePolicy>(&mut seen);
     check::<crate::tags::ListTags>(&mut seen);
     check::<crate::tags::TagResource>(&mut seen);
     check::<crate::tags::UntagResource>(&mut seen);

@@ -15,22 +15,38 @@ use service::{
 use crate::{
     alias::Alias,
     check::{Checks, SOURCE_ARN_PATTERN, is_account, is_source_arn, is_word},
-    error::{access_denied, conflict, function_not_found, invalid, not_found, precondition},
+    error::{access_denied, conflict, function_not_found, invalid, not_enforced, not_found, precondition},
     function::Function,
     name::{Address, LATEST, Sharing, names_version},
     version::Version,
 };
 
+mod command;
 mod record;
+mod whole;
 
+pub use command::add_permission_command;
 pub use record::{POLICY_BYTES_MAX, ResourcePolicy, Whole, used_bytes};
+pub use whole::{
+    DeleteResourcePolicy, DeleteResourcePolicyInput, GetResourcePolicy, GetResourcePolicyInput, PutResourcePolicy,
+    PutResourcePolicyInput, ResourcePolicyOutput,
+};
 
 /// Operations of this noun.
-pub const OPERATIONS: &[Entry] =
-    &[Entry::of::<AddPermission>(), Entry::of::<RemovePermission>(), Entry::of::<GetPolicy>()];
+pub const OPERATIONS: &[Entry] = &[
+    Entry::of::<AddPermission>(),
+    Entry::of::<RemovePermission>(),
+    Entry::of::<GetPolicy>(),
+    Entry::of::<PutResourcePolicy>(),
+    Entry::of::<GetResourcePolicy>(),
+    Entry::of::<DeleteResourcePolicy>(),
+];
 
 /// AWS's text for a principal that is none, or does not exist.
 const INVALID_PRINCIPAL: &str = "The provided principal was invalid. Please check the principal and try again.";
+
+/// AWS's text for the one qualifier that can have no policy.
+const NO_LATEST: &str = "We currently do not support adding policies for $LATEST.";
 
 /// What a policy hangs on; its `RevisionId` is the policy's.
 enum Holder {
@@ -64,23 +80,25 @@ impl Holder {
         }
     }
 
-    /// Gives the holder a new revision and stores it.
-    fn touch(self, address: &Address, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<()> {
+    /// Gives the holder a new revision, stores it, and tells the revision.
+    fn touch(self, address: &Address, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<String> {
         let scope = address.scope();
+        let next = cx.uuid();
         match self {
             Self::Function(mut function) => {
-                function.configuration.revision_id = cx.uuid();
-                tx.put(&scope, "", &address.function, &function)
+                function.configuration.revision_id.clone_from(&next);
+                tx.put(&scope, "", &address.function, &function)?;
             }
             Self::Version(mut version) => {
-                version.configuration.revision_id = cx.uuid();
-                tx.put(&scope, &address.function, &version.id(), &version)
+                version.configuration.revision_id.clone_from(&next);
+                tx.put(&scope, &address.function, &version.id(), &version)?;
             }
             Self::Alias(mut alias) => {
-                alias.revision_id = cx.uuid();
-                tx.put(&scope, &address.function, &alias.name, &alias)
+                alias.revision_id.clone_from(&next);
+                tx.put(&scope, &address.function, &alias.name, &alias)?;
             }
         }
+        Ok(next)
     }
 }
 
@@ -117,6 +135,7 @@ pub struct AddPermissionInput {
     source_account: Option<String>,
     event_source_token: Option<String>,
     function_url_auth_type: Option<String>,
+    invoked_via_function_url: Option<bool>,
     #[serde(rename = "PrincipalOrgID")]
     principal_org_id: Option<String>,
     qualifier: Option<String>,
@@ -136,9 +155,6 @@ impl Operation for AddPermission {
     type Input = AddPermissionInput;
     type Output = AddPermissionOutput;
 
-    // A condition on invocation through a function URL, of which there are none yet.
-    const REFUSED: &'static [&'static str] = &["InvokedViaFunctionUrl"];
-
     fn needs(input: &Self::Input, default: Need, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Vec<Need>> {
         let address = Address::resolve(&input.function_name, input.qualifier.as_deref(), cx)?;
         let mut need = address.need(default, Sharing::Owner, tx)?;
@@ -153,7 +169,7 @@ impl Operation for AddPermission {
         let address = Address::resolve(&input.function_name, input.qualifier.as_deref(), cx)?;
         check_owner(&address, "lambda:AddPermission", cx)?;
         if address.qualifier.as_deref() == Some(LATEST) {
-            return Err(invalid("We currently do not support adding policies for $LATEST."));
+            return Err(invalid(NO_LATEST));
         }
         let holder = Holder::find(&address, tx)?;
         if input.revision_id.as_deref().is_some_and(|asked| asked != holder.revision_id()) {
@@ -229,6 +245,16 @@ impl AddPermissionInput {
         if self.function_url_auth_type.is_some() && self.action != "lambda:InvokeFunctionUrl" {
             return Err(invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"));
         }
+        match self.invoked_via_function_url {
+            Some(_) if self.action != "lambda:InvokeFunction" => {
+                return Err(invalid("InvokedViaFunctionUrl is only supported for lambda:InvokeFunction action"));
+            }
+            // What AWS makes of it is not documented, and an invocation here says nothing a condition could match.
+            Some(false) => {
+                return Err(not_enforced("InvokedViaFunctionUrl false", "leave it out, or set it to true."));
+            }
+            Some(true) | None => {}
+        }
         let principal = principal(&self.principal).ok_or_else(|| invalid(INVALID_PRINCIPAL))?;
         let equals = [
             ("AWS:SourceAccount", &self.source_account),
@@ -246,6 +272,10 @@ impl AddPermissionInput {
         }
         if let Some(arn) = &self.source_arn {
             condition.insert("ArnLike".to_owned(), json!({ "AWS:SourceArn": arn }));
+        }
+        // There are no function URLs yet, so no invocation has the key: the statement admits nobody, as it says.
+        if self.invoked_via_function_url == Some(true) {
+            condition.insert("Bool".to_owned(), json!({ "lambda:InvokedViaFunctionUrl": "true" }));
         }
         let mut statement = json!({
             "Sid": self.statement_id,

@@ -295,6 +295,117 @@ fn removal_has_its_own_texts() {
     assert_eq!(error.status, 412);
 }
 
+/// Every member that makes a condition, and where it stands: "AddPermission", and its recorded statements.
+#[test]
+fn every_member_becomes_the_condition_aws_makes_of_it() {
+    let mut world = World::with_function();
+    let source = format!("arn:aws:execute-api:us-east-1:{OTHER}:a1b2c3d4e5/authorizers/abcdef");
+    let all = json!({
+        "SourceArn": source, "SourceAccount": OTHER, "PrincipalOrgID": "o-a1b2c3d4e5", "EventSourceToken": "t.1",
+        "FunctionUrlAuthType": "AWS_IAM", "Action": "lambda:InvokeFunctionUrl",
+    });
+    for (given, condition) in [
+        (json!({}), None),
+        (json!({ "SourceArn": source }), Some(json!({ "ArnLike": { "AWS:SourceArn": source } }))),
+        (json!({ "SourceAccount": OTHER }), Some(json!({ "StringEquals": { "AWS:SourceAccount": OTHER } }))),
+        (
+            json!({ "PrincipalOrgID": "o-a1b2c3d4e5" }),
+            Some(json!({ "StringEquals": { "aws:PrincipalOrgID": "o-a1b2c3d4e5" } })),
+        ),
+        (json!({ "EventSourceToken": "t.1" }), Some(json!({ "StringEquals": { "lambda:EventSourceToken": "t.1" } }))),
+        (
+            json!({ "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE" }),
+            Some(json!({ "StringEquals": { "lambda:FunctionUrlAuthType": "NONE" } })),
+        ),
+        (json!({ "InvokedViaFunctionUrl": true }), Some(json!({ "Bool": { "lambda:InvokedViaFunctionUrl": "true" } }))),
+        (
+            all,
+            Some(json!({
+                "StringEquals": {
+                    "AWS:SourceAccount": OTHER,
+                    "lambda:EventSourceToken": "t.1",
+                    "lambda:FunctionUrlAuthType": "AWS_IAM",
+                    "aws:PrincipalOrgID": "o-a1b2c3d4e5",
+                },
+                "ArnLike": { "AWS:SourceArn": source },
+            })),
+        ),
+    ] {
+        let answer = world.call("AddPermission", with(permission("s"), given.clone()));
+        let statement: Value = serde_json::from_str(answer["Statement"].as_str().expect("text")).expect("JSON");
+        // Compared as texts: the order of members counts.
+        let shown = statement.get("Condition").map(Value::to_string);
+        assert_eq!(shown, condition.map(|condition| condition.to_string()), "{given}");
+        world.call("RemovePermission", json!({ "FunctionName": "f", "StatementId": "s" }));
+    }
+}
+
+#[test]
+fn conditions_no_invocation_here_can_meet_admit_nobody() {
+    let mut world = World::with_function();
+    let gateway = Principal::Service("s3.amazonaws.com".into());
+    for (given, admitted) in [
+        (json!({}), true),
+        (json!({ "SourceAccount": OTHER }), true),
+        (json!({ "SourceAccount": OWNER }), false),
+        (json!({ "PrincipalOrgID": "o-a1b2c3d4e5" }), false),
+        (json!({ "EventSourceToken": "t" }), false),
+        (json!({ "InvokedViaFunctionUrl": true }), false),
+        (json!({ "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE" }), false),
+    ] {
+        world.call("AddPermission", with(permission("s"), given.clone()));
+        let targets = world.targets("f");
+        let (_, target) = targets.iter().find(|(key, _)| key.qualifier.is_empty()).expect("the function");
+        let verdict = permit(target, &gateway, ARN, Some("arn:aws:s3:::b"), Some(OTHER));
+        assert_eq!(verdict.is_ok(), admitted, "{given}");
+        world.call("RemovePermission", json!({ "FunctionName": "f", "StatementId": "s" }));
+    }
+    for given in [
+        json!({ "InvokedViaFunctionUrl": true, "Action": "lambda:InvokeFunctionUrl" }),
+        json!({ "InvokedViaFunctionUrl": false }),
+    ] {
+        let error = world.refused("AddPermission", with(permission("s"), given.clone()));
+        assert_eq!((error.code.as_ref(), error.status), ("InvalidParameterValueException", 400), "{given}");
+    }
+}
+
+/// The table of errors of the three operations, with the key each text stands under.
+#[test]
+fn errors_have_awss_status_code_text_and_key() {
+    const STALE: &str = "The Revision Id provided does not match the latest Revision Id. Call the";
+    let mut world = World::with_function();
+    world.call("AddPermission", permission("a"));
+    let named = |name: &str| json!({ "FunctionName": name });
+    let stale = json!({ "RevisionId": "00000000-0000-0000-0000-000000000000" });
+    let unknown = ARN.replace(":function:f", ":function:g");
+    let (add, get, remove) = ("AddPermission", "GetPolicy", "RemovePermission");
+    let missing = (404, "ResourceNotFoundException", "Message");
+    let invalid = (400, "InvalidParameterValueException", "message");
+    let precondition = (412, "PreconditionFailedException", "message");
+    let other = json!({ "StatementId": "b", "Principal": "x" });
+    for (operation, given, (status, code, key), text) in [
+        (add, stale.clone(), precondition, format!("{STALE} GetPolicy API to")),
+        (add, named("f:$LATEST"), invalid, "We currently do not support adding".to_owned()),
+        (add, named("g"), missing, format!("Function not found: {unknown}")),
+        (add, named("f:42"), missing, format!("Function not found: {ARN}:42")),
+        (add, json!({ "Qualifier": "a$b" }), missing, format!("Function not found: {ARN}:a$b")),
+        (add, named("f:live"), missing, format!("Cannot find alias arn: {ARN}:live")),
+        (add, json!({}), (409, "ResourceConflictException", "message"), "The statement id (a) provided".to_owned()),
+        (add, other, invalid, "The provided principal was invalid. Please".to_owned()),
+        (get, named("g"), missing, "The resource you requested does not exist.".to_owned()),
+        (get, named("f:42"), missing, "The resource you requested does not exist.".to_owned()),
+        (remove, named("g"), missing, format!("No policy found for: {unknown}")),
+        (remove, named("f:live"), missing, "No policy is associated with the given".to_owned()),
+        (remove, json!({ "StatementId": "z" }), missing, "Statement z is not found in resource policy.".to_owned()),
+        (remove, stale, precondition, format!("{STALE} GetFunction/GetAlias API to")),
+    ] {
+        let error = world.refused(operation, with(permission("a"), given.clone()));
+        assert_eq!((error.status, error.code.as_ref()), (status, code), "{operation} {given}");
+        assert!(error.message.starts_with(&text), "{operation} {given}: {}", error.message);
+        assert_eq!(body(&error), json!({ "Type": "User", key: error.message }).to_string(), "{operation} {given}");
+    }
+}
+
 /// Another account can never grant itself anything: its need has no resource policy to be allowed by.
 #[test]
 fn permissions_of_another_accounts_function_cannot_be_changed() {
