@@ -14,6 +14,25 @@ use crate::{
     version::Version,
 };
 
+/// The members that CreateFunction and UpdateFunctionConfiguration share and nothing here enforces, for
+/// [`crate::configuration::check_unenforced`]. A macro, as the two inputs have no type in common: each names its members
+/// itself, which is what the test against AWS's model reads.
+macro_rules! unenforced {
+    ($input:expr) => {
+        [
+            ("VpcConfig", &$input.vpc_config),
+            ("DeadLetterConfig", &$input.dead_letter_config),
+            ("KMSKeyArn", &$input.kms_key_arn),
+            ("TracingConfig", &$input.tracing_config),
+            ("Layers", &$input.layers),
+            ("FileSystemConfigs", &$input.file_system_configs),
+            ("ImageConfig", &$input.image_config),
+            ("SnapStart", &$input.snap_start),
+            ("LoggingConfig", &$input.logging_config),
+        ]
+    };
+}
+
 mod create;
 mod delete;
 mod read;

@@ -96,7 +96,9 @@ impl Operation for CreateFunction {
         checks.pattern(is_word(&address.function), "functionName", &address.function, "[a-zA-Z0-9-_]+");
         checks.done()?;
         check_role(&input.role, address.account.as_str())?;
-        check_unenforced(&input.unenforced(), &address.function)?;
+        let own = [("PackageType", &input.package_type), ("Architectures", &input.architectures)];
+        check_unenforced(&own, &address.function)?;
+        check_unenforced(&unenforced!(input), &address.function)?;
         let (Some(runtime), Some(handler)) = (input.runtime, input.handler) else {
             return Err(invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
@@ -154,23 +156,5 @@ impl Operation for CreateFunction {
 
     fn trail_response(output: &Value) -> Value {
         without_secrets(output)
-    }
-}
-
-impl CreateFunctionInput {
-    fn unenforced(&self) -> [(&'static str, &Option<Value>); 11] {
-        [
-            ("PackageType", &self.package_type),
-            ("VpcConfig", &self.vpc_config),
-            ("DeadLetterConfig", &self.dead_letter_config),
-            ("KMSKeyArn", &self.kms_key_arn),
-            ("TracingConfig", &self.tracing_config),
-            ("Layers", &self.layers),
-            ("FileSystemConfigs", &self.file_system_configs),
-            ("ImageConfig", &self.image_config),
-            ("Architectures", &self.architectures),
-            ("SnapStart", &self.snap_start),
-            ("LoggingConfig", &self.logging_config),
-        ]
     }
 }

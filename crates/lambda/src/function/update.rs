@@ -146,7 +146,7 @@ impl Operation for UpdateFunctionConfiguration {
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
         let address = Address::resolve_unqualified(&input.function_name, cx)?;
         let mut function = address.function(tx)?;
-        check_unenforced(&input.unenforced(), &address.function)?;
+        check_unenforced(&unenforced!(input), &address.function)?;
         if let Some(role) = &input.role {
             check_role(role, address.account.as_str())?;
         }
@@ -178,21 +178,5 @@ impl Operation for UpdateFunctionConfiguration {
 
     fn trail_response(output: &Value) -> Value {
         without_secrets(output)
-    }
-}
-
-impl UpdateFunctionConfigurationInput {
-    fn unenforced(&self) -> [(&'static str, &Option<Value>); 9] {
-        [
-            ("VpcConfig", &self.vpc_config),
-            ("DeadLetterConfig", &self.dead_letter_config),
-            ("KMSKeyArn", &self.kms_key_arn),
-            ("TracingConfig", &self.tracing_config),
-            ("Layers", &self.layers),
-            ("FileSystemConfigs", &self.file_system_configs),
-            ("ImageConfig", &self.image_config),
-            ("SnapStart", &self.snap_start),
-            ("LoggingConfig", &self.logging_config),
-        ]
     }
 }
