@@ -149,7 +149,7 @@ fn read(text: &str, address: &Address, tx: &mut Tx<'_>) -> Result<ResourcePolicy
         None => Vec::new(),
     };
     let arn = address.qualified_arn();
-    for statement in &statements {
+    for statement in statements.iter().filter_map(Value::as_object) {
         check_statement(statement, &arn)?;
     }
     let mut principal_ids = BTreeMap::new();
@@ -166,7 +166,7 @@ fn read(text: &str, address: &Address, tx: &mut Tx<'_>) -> Result<ResourcePolicy
 }
 
 /// What Lambda asks of a statement beyond the policy language.
-fn check_statement(statement: &Value, arn: &str) -> Result<()> {
+fn check_statement(statement: &Map<String, Value>, arn: &str) -> Result<()> {
     let sid = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
     // What RemovePermission could not name could not be removed.
     let removable = sid.is_empty() || (is_word(sid) && sid.len() <= 100);
@@ -193,16 +193,24 @@ fn check_statement(statement: &Value, arn: &str) -> Result<()> {
     check_conditions(statement)
 }
 
-fn check_conditions(statement: &Value) -> Result<()> {
+fn check_conditions(statement: &Map<String, Value>) -> Result<()> {
     let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flat_map(Map::values);
-    let mut keys = operators.filter_map(Value::as_object).flat_map(Map::keys);
-    match keys.find(|key| !CONDITION_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))) {
-        Some(key) => {
+    for operands in operators.filter_map(Value::as_object) {
+        let variables = operands.keys().flat_map(|key| texts(operands, key)).flat_map(variables);
+        let mut keys = operands.keys().map(String::as_str).chain(variables);
+        if let Some(key) = keys.find(|key| !CONDITION_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))) {
             let key = format!("The condition key {}", shown(key));
-            Err(not_enforced(&key, &format!("a function's policy may ask for {}.", CONDITION_KEYS.join(", "))))
+            let only = format!("a function's policy may ask for {}.", CONDITION_KEYS.join(", "));
+            return Err(not_enforced(&key, &only));
         }
-        None => Ok(()),
     }
+    Ok(())
+}
+
+/// The keys whose values a text takes in: `${key}` and `${key, 'default'}`, but not the `*`, `?` and `$` written so.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.split("${").skip(1).map(|rest| rest.split(['}', ',']).next().unwrap_or_default().trim());
+    names.filter(|name| !matches!(*name, "*" | "?" | "$"))
 }
 
 fn is_lambdas(action: &str) -> bool {
@@ -214,14 +222,14 @@ fn has_valid_principals(element: &Value) -> bool {
     let Some(kinds) = element.as_object() else { return element == "*" };
     kinds.keys().all(|kind| match kind.as_str() {
         // Unique ids are the policy language's to judge.
-        "AWS" => texts(element, kind).all(|name| !name.starts_with("arn:") || is_identity_arn(name)),
-        "Service" => texts(element, kind).all(is_service),
+        "AWS" => texts(kinds, kind).all(|name| !name.starts_with("arn:") || is_identity_arn(name)),
+        "Service" => texts(kinds, kind).all(is_service),
         _ => false,
     })
 }
 
 /// The strings of a member that holds one or a list.
-fn texts<'v>(value: &'v Value, member: &str) -> impl Iterator<Item = &'v str> {
+fn texts<'v>(value: &'v Map<String, Value>, member: &str) -> impl Iterator<Item = &'v str> {
     let list = match value.get(member) {
         Some(Value::Array(list)) => list.as_slice(),
         Some(one) => std::slice::from_ref(one),

@@ -102,6 +102,17 @@ fn a_denying_statement_denies() {
 }
 
 #[test]
+fn a_condition_may_take_in_a_key_every_invocation_answers() {
+    let mut world = World::with_function();
+    let condition = json!({ "ArnLike": { "aws:SourceArn": "arn:aws:execute-api:us-east-1:${aws:SourceAccount}:*" } });
+    world.call("PutResourcePolicy", put(json!([statement(json!({ "Condition": condition }))])));
+    let targets = world.targets("f");
+    let (_, target) = targets.iter().find(|(key, _)| key.qualifier.is_empty()).expect("the function");
+    assert!(permit(target, &gateway(), ARN, Some(SOURCE), Some(OTHER)).is_ok());
+    assert!(permit(target, &gateway(), ARN, Some(SOURCE), Some(OWNER)).is_err());
+}
+
+#[test]
 fn each_qualifier_has_its_own_whole_policy() {
     let mut world = World::with_function();
     world.call("PublishVersion", json!({ "FunctionName": "f" }));
@@ -153,6 +164,7 @@ fn what_could_not_be_enforced_is_refused() {
     let principal = "The provided principal was invalid. Please check the principal and try again.";
     let two = json!([statement(json!({ "Sid": "a" })), statement(json!({ "Sid": "a" }))]);
     let late = json!({ "DateGreaterThan": { "aws:CurrentTime": "2026-01-01T00:00:00Z" } });
+    let tagged = json!({ "StringNotEquals": { "aws:PrincipalArn": ["a", "${*}${aws:PrincipalTag/team, 'x'}"] } });
     let unheard = json!({ "Unheard": { "aws:SourceArn": "a" } });
     let faults = [
         (json!({ "Action": "s3:GetObject" }), "The policy names the action s3:GetObject, which is not one of Lambda."),
@@ -168,6 +180,10 @@ fn what_could_not_be_enforced_is_refused() {
         (json!({ "Principal": null }), "The policy is not valid: "),
         (json!({ "Sid": "not.good" }), "The statement id not.good is not 1 to 100"),
         (json!({ "Condition": late }), "The condition key aws:CurrentTime is not supported by this installation yet: "),
+        (
+            json!({ "Condition": tagged }),
+            "The condition key aws:PrincipalTag/team is not supported by this installation yet: ",
+        ),
         (json!({ "Condition": unheard }), "The policy is not valid: Syntax errors in policy."),
     ];
     let lists = [
