@@ -13,6 +13,7 @@
 mod embedded;
 mod error;
 pub mod limits;
+pub mod logs;
 mod memory;
 #[cfg(test)]
 mod model;
