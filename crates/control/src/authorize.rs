@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use policy::{Context, Decide, Decision, Kind, Policy, Request, decide};
+use policy::{Context, Decide, Decision, Denial, DeniedBy, Kind, Policy, Request, decide};
+use serde_json::{Value, json};
 use service::{Caller, Need, Result, ServiceError, Timestamp, Tx};
 use sha2::{Digest, Sha256};
 use wire::table::{Protocol, Service};
@@ -93,7 +94,7 @@ pub fn check(
         add_keys(&mut context, &need.context);
         let request =
             Request { action: &need.action, resource: &need.resource, principal: &principal, context: &context };
-        let decision = decide(&Decide {
+        let input = Decide {
             identity: &identity,
             boundary: boundary.as_deref(),
             session: session.as_deref(),
@@ -101,15 +102,63 @@ pub fn check(
             same_account: need.account == caller.account.as_str(),
             is_root: caller.is_root(),
             request: &request,
-        });
-        if let Decision::Denied(denial) = decision {
-            if let Some(refusal) = &need.refusal {
-                return Err((**refusal).clone());
-            }
-            return Err(access_denied(service, denial.sentence(&caller.arn(), &need.action, &need.resource)));
+        };
+        if let Decision::Denied(denial) = decide(&input) {
+            let refusal = match &need.refusal {
+                Some(refusal) => (**refusal).clone(),
+                None => access_denied(service, denial.sentence(&caller.arn(), &need.action, &need.resource)),
+            };
+            return Err(refusal.with_explanation(explain(&denial, &input, need, caller)));
         }
     }
     Ok(())
+}
+
+/// Why a call is refused, and what would let it through. Statements of another account's resource are not shown.
+fn explain(denial: &Denial, input: &Decide<'_>, need: &Need, caller: &Caller) -> Value {
+    let by = match denial.by {
+        DeniedBy::NoIdentityAllow => "no identity-based policy of the caller allows it".to_owned(),
+        DeniedBy::NoResourceAllow => "the resource's policy does not allow it, and is needed".to_owned(),
+        DeniedBy::NoBoundaryAllow => "the caller's permissions boundary does not allow it".to_owned(),
+        DeniedBy::NoSessionAllow => "the session's policies do not allow it".to_owned(),
+        DeniedBy::ExplicitDeny(kind) => format!("a statement of {} denies it", kind.with_article()),
+    };
+    let of_resource =
+        matches!(denial.by, DeniedBy::NoResourceAllow | DeniedBy::ExplicitDeny(policy::PolicyKind::Resource));
+    let shown = input.same_account || !of_resource;
+    let statement = denial.statement.as_ref().filter(|_| shown).map(|statement| match &statement.sid {
+        Some(sid) => sid.to_string(),
+        None => format!("number {}", statement.index),
+    });
+    let nearest = shown.then(|| policy::nearest(input, denial.by)).flatten().map(|found| found.near.to_string());
+    let mut text = format!("{} on {}: {by}", need.action, need.resource);
+    for more in [&statement.as_ref().map(|sid| format!("statement {sid}")), &nearest].into_iter().flatten() {
+        text.push_str("; ");
+        text.push_str(more);
+    }
+    json!({
+        "steps": [{
+            "step": "policy", "action": need.action, "resource": need.resource, "account": need.account,
+            "statement": statement, "nearest": nearest, "text": text,
+        }],
+        "repair": repair(denial.by, need, caller),
+    })
+}
+
+/// The commands of an administrator of the caller's account that would allow what was refused.
+fn repair(by: DeniedBy, need: &Need, caller: &Caller) -> Vec<String> {
+    if by != DeniedBy::NoIdentityAllow {
+        return Vec::new();
+    }
+    let statement = json!({ "Effect": "Allow", "Action": need.action, "Resource": need.resource });
+    let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string().replace('\'', "'\\''");
+    let name: String = need.action.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let put = match &caller.identity {
+        service::Identity::Root => return Vec::new(),
+        service::Identity::User { name: user, .. } => format!("aws iam put-user-policy --user-name {user}"),
+        service::Identity::Role { name: role, .. } => format!("aws iam put-role-policy --role-name {role}"),
+    };
+    vec![format!("{put} --policy-name allow-{name} --policy-document '{document}'")]
 }
 
 /// Whether the roles a call hands to Lambda exist and trust it. Asked only once the caller may pass them.
@@ -180,22 +229,32 @@ fn global_keys(caller: &Caller, circumstances: &Circumstances<'_>) -> Context {
     if let Some(agent) = circumstances.user_agent {
         context.insert("aws:UserAgent", agent);
     }
-    context.insert("aws:PrincipalAccount", caller.account.as_str());
-    context.insert("aws:PrincipalArn", caller.role_arn().unwrap_or_else(|| caller.arn()));
-    context.insert("aws:userid", caller.user_id());
-    match &caller.identity {
-        service::Identity::Root => context.insert("aws:PrincipalType", "Account"),
-        service::Identity::User { name, .. } => {
-            context.insert("aws:PrincipalType", "User");
-            context.insert("aws:username", name.clone());
-        }
-        service::Identity::Role { .. } => context.insert("aws:PrincipalType", "AssumedRole"),
-    }
-    if let Some(session) = &caller.session {
-        context.insert("aws:TokenIssueTime", session.issued_at.iso_s());
-        if let Some(source) = &session.source_identity {
-            context.insert("aws:SourceIdentity", source.clone());
-        }
+    for (key, value) in caller_keys(caller) {
+        context.insert(key.as_str(), value);
     }
     context
+}
+
+/// The condition keys about a caller.
+pub fn caller_keys(caller: &Caller) -> Vec<(String, String)> {
+    let mut keys: Vec<(&str, String)> = vec![
+        ("aws:PrincipalAccount", caller.account.as_str().to_owned()),
+        ("aws:PrincipalArn", caller.role_arn().unwrap_or_else(|| caller.arn())),
+        ("aws:userid", caller.user_id()),
+    ];
+    match &caller.identity {
+        service::Identity::Root => keys.push(("aws:PrincipalType", "Account".to_owned())),
+        service::Identity::User { name, .. } => {
+            keys.push(("aws:PrincipalType", "User".to_owned()));
+            keys.push(("aws:username", name.clone()));
+        }
+        service::Identity::Role { .. } => keys.push(("aws:PrincipalType", "AssumedRole".to_owned())),
+    }
+    if let Some(session) = &caller.session {
+        keys.push(("aws:TokenIssueTime", session.issued_at.iso_s()));
+        if let Some(source) = &session.source_identity {
+            keys.push(("aws:SourceIdentity", source.clone()));
+        }
+    }
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
+use gateway::DecisionId;
 use platform::cloudtrail::record::UserIdentity;
 use serde_json::Value;
 use service::{Caller, Cx, Entry, Host, Need, ServiceError, Timestamp, Tx};
@@ -18,6 +19,7 @@ use crate::{
     Inner,
     authorize::{self, Circumstances},
     commit::{self, ATTEMPTS_MAX},
+    decisions::{self, RefusedCall},
     exchange::invoke::SignedInvoke,
     reader::{SnapshotReader, unavailable},
     registry::{self, Exchange, Run},
@@ -109,6 +111,8 @@ pub(crate) enum Way {
     S3,
     /// To a function's code, by its link.
     Code,
+    /// To a decision, by its id.
+    Decision,
     /// To a service, or to none.
     Call(Routed),
 }
@@ -118,6 +122,9 @@ impl Way {
     pub(crate) fn of(request: &Request) -> Self {
         if request.raw_path.starts_with(lambda::function::CODE_PATH) {
             return Self::Code;
+        }
+        if request.raw_path.starts_with(decisions::PATH) {
+            return Self::Decision;
         }
         match route::service_of(&request.head(&request.text_headers()), &request.body) {
             Routed::Service(service) if service.name == "s3" => Self::S3,
@@ -151,8 +158,14 @@ pub(crate) fn run(inner: &Inner, request: &Request, routed: Routed) -> Step {
     let call = Call { inner, request, request_id, now: inner.clock.now(), service };
     match call.serve(&head) {
         Ok(step) => step,
-        Err(error) => Step::Done(call.refusal(&error)),
+        Err(refused) => Step::Done(call.refusal(&refused.error, refused.decision)),
     }
+}
+
+/// A call that was refused, and the decision that says why.
+struct Refused {
+    error: Box<ServiceError>,
+    decision: Option<DecisionId>,
 }
 
 /// A signature covers the normalised path, so a path that normalises to another could be swapped for it on the way.
@@ -207,7 +220,7 @@ fn unsupported(name: &str, request_id: &str) -> Response {
 
 impl<'a> Call<'a> {
     /// Logs an error where it is handled, and spells it.
-    fn refusal(&self, error: &ServiceError) -> Response {
+    fn refusal(&self, error: &ServiceError, decision: Option<DecisionId>) -> Response {
         if let Some(cause) = &error.cause {
             let (request_id, service) = (&self.request_id, self.service.name);
             // A client's fault is the client's to read; a stranger must not be able to fill our log with errors.
@@ -217,23 +230,65 @@ impl<'a> Call<'a> {
                 tracing::error!(request_id, service, code = %error.code, cause, "a call failed");
             }
         }
-        protocol::encode_error(self.service, error, &self.request_id).into()
-    }
-
-    fn serve(&'a self, head: &Head<'_>) -> Result<Step, ServiceError> {
-        let (caller, region) = self.authenticate()?;
-        let op = route::operation(self.service, head, &self.request.body)?;
-        let known = Known { call: self, caller, region, op };
-        match known.serve(head) {
-            Ok(step) => Ok(step),
-            Err(Refusal { error, parameters }) => {
-                known.record_refusal(&error, parameters)?;
-                Err(*error)
-            }
+        let mut response = Response::from(protocol::encode_error(self.service, error, &self.request_id));
+        if let Some(decision) = decision.filter(|_| self.inner.options.decision_header) {
+            response.headers.push((gateway::DECISION_HEADER.to_owned(), decision.to_string()));
         }
+        response
     }
 
-    fn authenticate(&self) -> Result<(Caller, String), ServiceError> {
+    fn serve(&'a self, head: &Head<'_>) -> Result<Step, Refused> {
+        let (caller, region) = self.authenticate()?;
+        let op = route::operation(self.service, head, &self.request.body)
+            .map_err(|error| self.keep(Box::new(error), Some(&caller), None, &region))?;
+        let known = Known { call: self, caller, region, op };
+        known.serve(head).map_err(|Refusal { error, parameters }| {
+            let error = match known.record_refusal(&error, parameters) {
+                Ok(()) => error,
+                Err(unavailable) => Box::new(unavailable),
+            };
+            self.keep(error, Some(&known.caller), Some(op), &known.region)
+        })
+    }
+
+    /// Keeps why a call was refused.
+    fn keep(
+        &self,
+        error: Box<ServiceError>,
+        caller: Option<&Caller>,
+        op: Option<&'static Operation>,
+        region: &str,
+    ) -> Refused {
+        let account = caller.map(|caller| caller.account.as_str().to_owned());
+        self.keep_of(error, account, caller.map(Caller::arn), op, region)
+    }
+
+    fn keep_of(
+        &self,
+        error: Box<ServiceError>,
+        account: Option<String>,
+        caller_arn: Option<String>,
+        op: Option<&'static Operation>,
+        region: &str,
+    ) -> Refused {
+        let decision = self.inner.refusals.as_ref().map(|refusals| {
+            refusals.keep(RefusedCall {
+                now: self.now,
+                request_id: self.request_id.clone(),
+                account,
+                caller_arn,
+                service: self.service.name,
+                operation: op.map(|op| op.name),
+                region: region.to_owned(),
+                code: error.code.to_string(),
+                message: error.message.clone(),
+                explanation: error.explanation.as_deref().cloned(),
+            })
+        });
+        Refused { error, decision }
+    }
+
+    fn authenticate(&self) -> Result<(Caller, String), Refused> {
         let request = self.request;
         let headers: Vec<(&str, &[u8])> = request.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
         let head = RequestHead {
@@ -243,7 +298,8 @@ impl<'a> Call<'a> {
             headers: &headers,
         };
         let dialect = dialect(self.service);
-        let mut reader = SnapshotReader::new(&*self.inner.store, &self.inner.vault)?;
+        let unread = |error: ServiceError| Refused { error: Box::new(error), decision: None };
+        let mut reader = SnapshotReader::new(&*self.inner.store, &self.inner.vault).map_err(unread)?;
         let mut tx = Tx::new(&mut reader);
         let verifier = Verifier {
             vault: &self.inner.vault,
@@ -255,7 +311,7 @@ impl<'a> Call<'a> {
         match verifier.authenticate(&head, body, dialect, self.service.signing_name, &mut tx) {
             Ok(found) => match found.caller {
                 Some(caller) => Ok((caller, found.region)),
-                None => Err(Failure::Missing.to_error(dialect)),
+                None => Err(self.keep(Box::new(Failure::Missing.to_error(dialect)), None, None, &found.region)),
             },
             Err(refused) => {
                 self.tell_unknown_key(&refused);
@@ -263,7 +319,9 @@ impl<'a> Call<'a> {
                     let region = refused.region.as_deref().unwrap_or("us-east-1");
                     self.record_unproven(account, access_key_id, region, &refused.error);
                 }
-                Err(*refused.error)
+                let region = refused.region.as_deref().unwrap_or("us-east-1");
+                let account = refused.named.map(|(account, _)| account);
+                Err(self.keep_of(refused.error, account, None, None, region))
             }
         }
     }

@@ -6,9 +6,10 @@ use std::{
 };
 
 use lambda::{
-    directory::{QualifierKey, permit},
+    directory::{QualifierKey, Refusal, permit},
     invoke::{
-        BoxFuture, Invocation, Invoke, InvokeError, InvokeRequest, Invoker as OnBehalf, Outcome, Run as _, RunError,
+        BoxFuture, Invocation, Invoke, InvokeError, InvokeRequest, Invoked, Invoker as OnBehalf, NotPermitted, Outcome,
+        Run as _, RunError,
     },
 };
 use platform::cloudtrail::record::{GATEWAY_INVOKED_BY, LambdaInvoke, UserIdentity};
@@ -29,6 +30,17 @@ pub struct Invoker {
     gateway: Principal,
 }
 
+/// What the caller's account may know of a missing permission.
+const NOT_ALLOWED: &str =
+    "the function's resource-based policy does not allow apigateway.amazonaws.com this source ARN";
+
+/// A refusal, with what only the function's account may read apart.
+fn not_permitted(refusal: &Refusal) -> NotPermitted {
+    let grantable = !matches!(refusal, Refusal::Denied(_));
+    let why = if grantable { NOT_ALLOWED } else { "the function's resource-based policy denies it" };
+    NotPermitted { why: why.to_owned(), detail: Some(refusal.to_string()), grantable }
+}
+
 /// Who a data event names.
 pub struct Attribution {
     pub identity: Value,
@@ -47,15 +59,23 @@ impl Invoker {
     }
 
     async fn permitted(&self, inner: &Arc<Inner>, request: &InvokeRequest) -> Result<Permitted, InvokeError> {
+        let refused = |why: String| InvokeError::NotPermitted(NotPermitted::because(why));
         let key = QualifierKey::parse(&request.function_arn)
-            .ok_or_else(|| InvokeError::NotPermitted(format!("'{}' is not a function ARN", request.function_arn)))?;
-        let missing = || InvokeError::NotPermitted(format!("there is no function {}", request.function_arn));
+            .ok_or_else(|| refused(format!("'{}' is not a function ARN", request.function_arn)))?;
+        // The API's account learns no more than on AWS: whether there is such a function is its owner's to know.
+        let missing = || {
+            InvokeError::NotPermitted(Box::new(NotPermitted {
+                why: NOT_ALLOWED.to_owned(),
+                detail: Some(format!("there is no function {}", request.function_arn)),
+                grantable: true,
+            }))
+        };
         let function = inner.function(FunctionKey::from(&key)).await.ok_or_else(missing)?;
         let target = Arc::clone(function.target(&key.qualifier).ok_or_else(missing)?);
         let attribution = match &request.invoker {
             OnBehalf::ApiGateway { source_arn, source_account } => {
                 permit(&target, &self.gateway, &request.function_arn, Some(source_arn), Some(source_account))
-                    .map_err(|refusal| InvokeError::NotPermitted(refusal.to_string()))?;
+                    .map_err(|refusal| InvokeError::NotPermitted(Box::new(not_permitted(&refusal))))?;
                 Attribution {
                     identity: UserIdentity::Service { invoked_by: GATEWAY_INVOKED_BY }.to_value(),
                     source_ip: GATEWAY_INVOKED_BY.into(),
@@ -121,8 +141,13 @@ impl Inner {
 /// Says who was refused which function and why: the gateway's client learns only that something is misconfigured.
 fn refused(request: &InvokeRequest, error: &InvokeError) {
     let (why, presented) = match (error, &request.invoker) {
-        (InvokeError::NotPermitted(why), OnBehalf::ApiGateway { source_arn, .. }) => (why.as_str(), source_arn),
-        (InvokeError::NotPermitted(why), OnBehalf::Role { role_arn, .. }) => (why.as_str(), role_arn),
+        (InvokeError::NotPermitted(refused), presented) => {
+            let presented = match presented {
+                OnBehalf::ApiGateway { source_arn, .. } => source_arn,
+                OnBehalf::Role { role_arn, .. } => role_arn,
+            };
+            (refused.detail.as_deref().unwrap_or(&refused.why), presented)
+        }
         (InvokeError::CannotAssumeRole(role), _) => ("the role cannot be assumed by API Gateway", role),
         _ => return,
     };
@@ -131,13 +156,19 @@ fn refused(request: &InvokeRequest, error: &InvokeError) {
 }
 
 impl Invoke for Invoker {
-    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Invoked, InvokeError>> {
         Box::pin(async move {
             let inner = self
                 .inner
                 .upgrade()
                 .ok_or_else(|| InvokeError::Run(RunError::Unavailable("the server is stopping".into())))?;
             let permitted = self.permitted(&inner, &request).await.inspect_err(|error| refused(&request, error))?;
+            let permission = match &request.invoker {
+                OnBehalf::ApiGateway { .. } => {
+                    "its resource-based policy allows apigateway.amazonaws.com this source ARN"
+                }
+                OnBehalf::Role { .. } => "the role's policies, and across accounts the function's, allow it",
+            };
             let InvokeRequest { function_arn, payload, gateway_request_id, timeout_ms, .. } = request;
             let invocation = Invocation {
                 request_id: inner.uuid(),
@@ -155,7 +186,7 @@ impl Invoke for Invoker {
             );
             let run = inner.run_permitted(permitted, function_arn, invocation);
             match tokio::time::timeout(Duration::from_millis(timeout_ms), run).await {
-                Ok(Ok(outcome)) => Ok(outcome),
+                Ok(Ok(outcome)) => Ok(Invoked { outcome, permission: permission.into() }),
                 Ok(Err(error)) => Err(InvokeError::Run(error)),
                 Err(_) => Err(InvokeError::TimedOut),
             }

@@ -6,8 +6,10 @@
 pub mod accounts;
 mod audit;
 mod authorize;
+mod callers;
 mod clock;
 mod commit;
+mod decisions;
 mod delivery;
 mod dispatch;
 mod exchange;
@@ -51,11 +53,21 @@ pub struct Options {
     pub trail_delivery_s: u64,
     /// How often digests are written for trails that validate, seconds; AWS writes one an hour.
     pub trail_digest_s: u64,
+    /// How many refusals are kept for `explain`; 0 keeps none.
+    pub decisions_max: usize,
+    /// Whether refusals name their decision in `x-portcullis-decision`.
+    pub decision_header: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { development_credentials: false, trail_delivery_s: 300, trail_digest_s: 3600 }
+        Self {
+            development_credentials: false,
+            trail_delivery_s: 300,
+            trail_digest_s: 3600,
+            decisions_max: 10_000,
+            decision_header: true,
+        }
     }
 }
 
@@ -78,6 +90,7 @@ pub(crate) struct Inner {
     signing_keys: SigningKeys,
     unproven: Mutex<audit::Allowance>,
     publishing: Mutex<()>,
+    refusals: Option<decisions::Refusals>,
     /// Set once, right after the gateway has been given its way to functions.
     gateway: OnceLock<Gateway>,
 }
@@ -96,7 +109,9 @@ impl Control {
         runner: Supervisor,
         gateway_options: gateway::Options,
     ) -> Result<Self, ServiceError> {
+        let refusals = (options.decisions_max > 0).then(|| gateway::Ring::new(options.decisions_max, rand::random()));
         let inner = Arc::new(Inner {
+            refusals,
             options,
             audit: Audit::start(Arc::clone(&store)),
             store,
@@ -110,13 +125,13 @@ impl Control {
             publishing: Mutex::new(()),
             gateway: OnceLock::new(),
         });
-        let invoker = Arc::new(Invoker::new(Arc::downgrade(&inner)));
-        let gateway = Gateway::new(
-            gateway_options,
-            invoker,
-            Arc::new(clock::GatewayClock(clock)),
-            Arc::new(gateway::ThreadRandom),
-        );
+        let ports = gateway::Ports {
+            invoke: Arc::new(Invoker::new(Arc::downgrade(&inner))),
+            callers: Arc::new(callers::SignedCallers::new(Arc::downgrade(&inner))),
+            logs: Arc::new(NoLogs),
+        };
+        let gateway =
+            Gateway::new(gateway_options, ports, Arc::new(clock::GatewayClock(clock)), Arc::new(gateway::ThreadRandom));
         inner.gateway.get_or_init(|| gateway);
         inner.publish_all()?;
         delivery::start(Arc::clone(&inner));
@@ -134,6 +149,7 @@ impl Control {
         let inner = Arc::clone(&self.inner);
         let step = match dispatch::Way::of(&request) {
             dispatch::Way::S3 => return exchange::s3::handle(&self.inner, request).await,
+            dispatch::Way::Decision => tokio::task::spawn_blocking(move || decisions::answer(&inner, &request)).await,
             dispatch::Way::Code => tokio::task::spawn_blocking(move || dispatch::code_at(&inner, &request)).await,
             dispatch::Way::Call(routed) => {
                 tokio::task::spawn_blocking(move || dispatch::run(&inner, &request, routed)).await
@@ -147,6 +163,12 @@ impl Control {
                 dispatch::failed()
             }
         }
+    }
+
+    /// A decision of either plane, as whoever runs the installation may see it; `None` if none of that id is kept.
+    #[must_use]
+    pub fn explain(&self, id: &str) -> Option<serde_json::Value> {
+        self.inner.explain(id, gateway::Viewer::Operator)
     }
 
     /// Creates an account; see [`accounts::create`]. Blocks.
@@ -203,4 +225,9 @@ impl Control {
     pub fn runner(&self) -> &Supervisor {
         &self.inner.runner
     }
+}
+
+struct NoLogs;
+impl gateway::LogSink for NoLogs {
+    fn put(&self, _: &str, _: &str, _: &str, _: &str, _: Vec<(i64, String)>, _: bool) {}
 }

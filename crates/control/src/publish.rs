@@ -6,7 +6,13 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use apigateway::{rest_api::Owner, snapshot::Snapshot, stage::Stage};
+use apigateway::{
+    api_key::ApiKey,
+    rest_api::Owner,
+    snapshot::Snapshot,
+    stage::Stage,
+    usage_plan::{self, UsagePlan, UsagePlanKey},
+};
 use gateway::Program;
 use lambda::directory;
 use platform::cloudtrail::trail;
@@ -23,16 +29,19 @@ impl Inner {
     /// that what is published last is what the store says last. What cannot be compiled is not served.
     pub(crate) fn publish(&self, keys: &[Key]) {
         let (mut stages, mut functions, mut trails) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut key_places = BTreeSet::new();
         for key in keys {
             if key.noun == Stage::NOUN {
                 stages.insert((key.scope.clone(), key.parent.clone(), key.id.clone()));
             } else if let Some(name) = directory_function(key) {
                 functions.insert((key.scope.clone(), name.to_owned()));
+            } else if [ApiKey::NOUN, UsagePlan::NOUN, UsagePlanKey::NOUN].contains(&key.noun) {
+                key_places.insert(key.scope.clone());
             } else if key.noun == trail::Trail::NOUN {
                 trails.insert(key.scope.account.clone());
             }
         }
-        if stages.is_empty() && functions.is_empty() && trails.is_empty() {
+        if stages.is_empty() && functions.is_empty() && trails.is_empty() && key_places.is_empty() {
             return;
         }
         let turn = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,6 +55,12 @@ impl Inner {
             if let Err(error) = self.publish_function(&scope, &name) {
                 tracing::error!(function = name, cause = ?error.cause, "a function cannot be run: {}", error.message);
                 self.functions.set(function_key(&scope, &name), Vec::new());
+            }
+        }
+        for scope in key_places {
+            if let Err(error) = self.publish_keys(&scope) {
+                tracing::error!(account = scope.account, cause = ?error.cause, "API keys cannot be read: {}", error.message);
+                self.gateway().publish_keys(&scope.account, &scope.region, Vec::new());
             }
         }
         for account in trails {
@@ -65,12 +80,14 @@ impl Inner {
         let mut reader = SnapshotReader::new(&*self.store, &self.vault)?;
         let mut tx = Tx::new(&mut reader);
         let (mut after, mut keys): (Option<String>, Vec<Key>) = (None, Vec::new());
+        let mut key_places = BTreeSet::new();
         loop {
             let page = tx.page::<Owner>(&Scope::installation(), "", after.as_deref(), 1000)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (api, owner) in page {
                 let scope = Scope::regional(owner.account, owner.region);
+                key_places.insert(scope.clone());
                 for stage in tx.list::<Stage>(&scope, &Parent::Exact(&api))? {
                     keys.push(Key {
                         scope: scope.clone(),
@@ -83,6 +100,8 @@ impl Inner {
         }
         let accounts = trail::accounts(&mut tx)?;
         self.publish(&keys);
+        // A key is of use only where its account has an API.
+        key_places.iter().try_for_each(|scope| self.publish_keys(scope))?;
         accounts.iter().try_for_each(|account| self.publish_trails(account))
     }
 
@@ -121,6 +140,13 @@ impl Inner {
             self.runner.retire(&scope.account, &scope.region, name);
         }
         Ok(function)
+    }
+
+    fn publish_keys(&self, scope: &Scope) -> Result<()> {
+        let mut reader = SnapshotReader::new(&*self.store, &self.vault)?;
+        let keys = usage_plan::load(&mut Tx::new(&mut reader), scope)?;
+        self.gateway().publish_keys(&scope.account, &scope.region, keys);
+        Ok(())
     }
 
     fn publish_trails(&self, account: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lambda::{
     directory::{QualifierKey, Target},
-    invoke::InvokeError,
+    invoke::{InvokeError, NotPermitted},
 };
 use platform::{
     cloudtrail::record::{GATEWAY_INVOKED_BY, UserIdentity},
@@ -68,7 +68,8 @@ impl Question {
         let mut reader = SnapshotReader::new(&*inner.store, &inner.vault).map_err(|_| cannot())?;
         let mut tx = Tx::new(&mut reader);
         let caller = self.assume(inner, &mut tx).ok_or_else(cannot)?;
-        let refused = |text: &str| InvokeError::NotPermitted(format!("role {}: {text}", self.role_arn));
+        let refused =
+            |text: &str| InvokeError::NotPermitted(NotPermitted::because(format!("role {}: {text}", self.role_arn)));
         let documents =
             iam::principal::documents(&mut tx, &caller).map_err(|_| refused("its policies cannot be read"))?;
         let compile =

@@ -3,10 +3,20 @@
 //! Source: API Gateway Developer Guide, "Using stage variables", "Configure a cross-account API Gateway Lambda
 //! authorizer"; API Gateway API Reference, "CreateAuthorizer".
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use lambda::invoke::{InvokeRequest, Invoker};
+use lambda::invoke::{InvokeError, InvokeRequest, Invoked, Invoker, Outcome};
+
+use crate::{
+    Shared, Text,
+    journal::{Called, Journal, NotInvoked, Step},
+    logging::Level,
+    texts,
+};
+
+/// What is waited beyond a call's own limit before the port itself counts as lost.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Everything about a call that the stage fixes.
 #[derive(Debug)]
@@ -68,6 +78,99 @@ impl Call {
             timeout_ms,
         }
     }
+}
+
+impl Call {
+    /// The function's ARN, qualifier included.
+    pub(crate) fn function_arn(&self) -> &str {
+        &self.function_arn
+    }
+
+    /// What is presented as `aws:SourceArn`; `None` for a call as a role.
+    pub(crate) fn source_arn(&self) -> Option<&str> {
+        match &self.invoker {
+            Invoker::ApiGateway { source_arn, .. } => Some(source_arn),
+            Invoker::Role { .. } => None,
+        }
+    }
+}
+
+/// A call that came to no outcome.
+pub(crate) struct Failed {
+    /// In the words of the execution log.
+    pub(crate) reason: Text,
+    pub(crate) kind: FailedKind,
+    pub(crate) why: Box<NotInvoked>,
+}
+
+/// What kept a function from answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailedKind {
+    /// Permission or role.
+    Configuration,
+    TimedOut,
+    /// Permitted, but it did not run.
+    Run,
+}
+
+/// Runs a function, and gives its outcome with the milliseconds it took. Writes down that it ran, and by whose leave;
+/// that it did not is the caller's to write, since several requests may share one call.
+///
+/// # Errors
+/// [`Failed`] when there is no outcome in time or at all.
+pub(crate) async fn invoke(
+    request: InvokeRequest,
+    called: Called,
+    shared: &Shared,
+    journal: &mut Journal,
+) -> Result<(Outcome, i64), Failed> {
+    let deadline = Duration::from_millis(request.timeout_ms) + GRACE;
+    journal.line(Level::Trace, || texts::endpoint_uri(&request.function_arn));
+    journal.line(Level::Trace, || texts::endpoint_body(&request.payload));
+    journal.line(Level::Info, || texts::sending_request(&request.function_arn));
+    let started = shared.clock.now_ms();
+    let error = match tokio::time::timeout(deadline, shared.invoke.invoke(request)).await {
+        Ok(Ok(Invoked { outcome, permission })) => {
+            let latency_ms = shared.clock.now_ms().saturating_sub(started).max(0);
+            journal.step(Step::Invoked { called, permission, latency_ms });
+            return Ok((outcome, latency_ms));
+        }
+        Ok(Err(error)) => error,
+        Err(_) => InvokeError::TimedOut,
+    };
+    Err(match error {
+        InvokeError::NotPermitted(refused) => Failed {
+            reason: texts::INVALID_PERMISSIONS.into(),
+            kind: FailedKind::Configuration,
+            why: Box::new(NotInvoked {
+                why: refused.why,
+                detail: refused.detail,
+                grantable: refused.grantable,
+                role: None,
+            }),
+        },
+        InvokeError::CannotAssumeRole(role) => Failed {
+            reason: texts::cannot_assume_role(&role).into(),
+            kind: FailedKind::Configuration,
+            why: not_invoked(
+                "the role does not exist, is of another account or does not trust apigateway.amazonaws.com",
+                Some(role),
+            ),
+        },
+        InvokeError::TimedOut => Failed {
+            reason: texts::TIMED_OUT.into(),
+            kind: FailedKind::TimedOut,
+            why: not_invoked("it gave no answer in time", None),
+        },
+        InvokeError::Run(error) => {
+            let why = format!("the function did not run: {error:?}");
+            Failed { reason: why.clone().into(), kind: FailedKind::Run, why: not_invoked(&why, None) }
+        }
+    })
+}
+
+fn not_invoked(why: &str, role: Option<String>) -> Box<NotInvoked> {
+    Box::new(NotInvoked { why: why.to_owned(), detail: None, grantable: false, role })
 }
 
 /// Puts stage variables in for `${stageVariables.name}`.

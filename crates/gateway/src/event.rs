@@ -8,7 +8,13 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 use percent_encoding::percent_decode_str;
 
-use crate::{arrived::Headers, authorize::Granted, context::domain_prefix, envelope::Envelope, route::Matched};
+use crate::{
+    arrived::Headers,
+    authorize::{Granted, IamCaller},
+    context::{Scope, domain_prefix},
+    envelope::Envelope,
+    route::Matched,
+};
 
 /// How a map without members is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,7 +297,8 @@ pub(crate) fn trace_id(headers: &Headers, envelope: &Envelope) -> String {
 }
 
 /// `requestContext`, with the authorizer's part where there is one.
-pub(crate) fn request_context(out: &mut Writer, matched: &Matched, envelope: &Envelope, granted: Option<&Granted>) {
+pub(crate) fn request_context(out: &mut Writer, scope: &Scope<'_>) {
+    let Scope { matched, envelope, granted, caller, .. } = *scope;
     let (program, method) = (matched.program(), matched.method());
     out.name("requestContext");
     out.open();
@@ -313,7 +320,7 @@ pub(crate) fn request_context(out: &mut Writer, matched: &Matched, envelope: &En
     out.text("domainPrefix", domain_prefix(matched.domain()));
     out.raw("requestTimeEpoch", &envelope.time_ms.to_string());
     out.text("requestId", envelope.request_id());
-    identity(out, matched);
+    identity(out, matched, caller);
     out.text("domainName", matched.domain());
     out.text("deploymentId", program.deployment_id());
     out.text("apiId", program.api_id());
@@ -336,24 +343,25 @@ fn authorizer(out: &mut Writer, granted: &Granted) {
     out.close();
 }
 
-fn identity(out: &mut Writer, matched: &Matched) {
+fn identity(out: &mut Writer, matched: &Matched, caller: Option<&IamCaller>) {
     let arrived = matched.arrived();
     out.name("identity");
     out.open();
     out.raw("cognitoIdentityPoolId", "null");
-    out.raw("accountId", "null");
+    out.optional("accountId", caller.map(|caller| caller.account.as_str()));
     out.raw("cognitoIdentityId", "null");
     if let Some(key) = arrived.headers.last("x-api-key").filter(|key| !key.is_empty()) {
         out.text("apiKey", key);
     }
-    out.raw("caller", "null");
+    out.optional("caller", caller.map(|caller| caller.user_id.as_str()));
     out.text("sourceIp", &arrived.client.to_string());
-    for name in ["principalOrgId", "accessKey", "cognitoAuthenticationType", "cognitoAuthenticationProvider", "userArn"]
-    {
-        out.raw(name, "null");
-    }
+    out.raw("principalOrgId", "null");
+    out.optional("accessKey", caller.map(|caller| caller.access_key_id.as_str()));
+    out.raw("cognitoAuthenticationType", "null");
+    out.raw("cognitoAuthenticationProvider", "null");
+    out.optional("userArn", caller.map(|caller| caller.arn.as_str()));
     out.optional("userAgent", arrived.headers.last("User-Agent"));
-    out.raw("user", "null");
+    out.optional("user", caller.map(|caller| caller.user_id.as_str()));
     out.close();
 }
 

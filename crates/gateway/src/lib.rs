@@ -8,12 +8,17 @@ mod arrived;
 mod authorize;
 mod call;
 mod context;
+mod decision;
 mod envelope;
 mod event;
+mod gateway_response;
 mod integrate;
+mod journal;
+mod logging;
 mod meter;
 mod program;
 mod reject;
+mod ring;
 mod route;
 mod slots;
 mod template;
@@ -25,15 +30,23 @@ mod tests;
 
 use std::sync::Arc;
 
+use apigateway::usage_plan::KeyInUse;
 use bytes::Bytes;
 use lambda::invoke::Invoke;
 
 pub use crate::{
     arrived::{Arrived, Body, BodyError, Headers, Target},
+    authorize::{Callers, IamCaller, SignatureRefusal, SignedRequest},
+    decision::{Decision, Viewer},
+    logging::LogSink,
     program::{CompileError, Program},
     reject::ResponseType,
+    ring::{DecisionId, Ring},
 };
-use crate::{authorize::Authorizers, envelope::Envelope, reject::Rejection, slots::Slots};
+use crate::{
+    authorize::Authorizers, context::Ended, decision::Place, envelope::Envelope, journal::Journal, logging::Level,
+    meter::Keys, reject::Rejection, slots::Slots,
+};
 
 /// Bounds of the data plane. Every one of them holds for one node.
 #[derive(Debug, Clone)]
@@ -55,7 +68,14 @@ pub struct Options {
     pub authorizer_timeout_ms: u64,
     /// Most requests that wait for one running authorizer call with the same identity.
     pub authorizer_waiters_max: usize,
+    /// How many decisions are kept for `explain`; 0 keeps none, and answers name none.
+    pub decisions_max: usize,
+    /// Whether answers name their decision in `x-portcullis-decision`.
+    pub decision_header: bool,
 }
+
+/// Header by which an answer names its decision.
+pub const DECISION_HEADER: &str = "x-portcullis-decision";
 
 impl Default for Options {
     fn default() -> Self {
@@ -68,6 +88,8 @@ impl Default for Options {
             url_bytes_max: 10_240,
             authorizer_timeout_ms: 29_000,
             authorizer_waiters_max: 1_024,
+            decisions_max: 100_000,
+            decision_header: true,
         }
     }
 }
@@ -107,6 +129,8 @@ pub struct Answer {
     pub refusal: Option<ResponseType>,
     /// Why, in the words of AWS's execution log: for logs, never for the client.
     pub causes: Vec<Text>,
+    /// The decision kept of it, if any.
+    pub decision: Option<String>,
 }
 
 impl Answer {
@@ -126,10 +150,25 @@ pub struct Gateway {
     shared: Arc<Shared>,
 }
 
+/// What the data plane asks of the rest of the server.
+#[derive(Clone)]
+pub struct Ports {
+    /// Runs functions, once their policies permit it.
+    pub invoke: Arc<dyn Invoke>,
+    /// Finds out who signed a request.
+    pub callers: Arc<dyn Callers>,
+    /// Takes execution and access logs.
+    pub logs: Arc<dyn LogSink>,
+}
+
 /// What the stages may ask of their surroundings.
 struct Shared {
     options: Options,
     invoke: Arc<dyn Invoke>,
+    callers: Arc<dyn Callers>,
+    logs: Arc<dyn LogSink>,
+    keys: Keys,
+    decisions: Option<Ring<Decision>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     slots: Slots,
@@ -139,9 +178,26 @@ struct Shared {
 impl Gateway {
     /// A gateway that serves nothing yet.
     #[must_use]
-    pub fn new(options: Options, invoke: Arc<dyn Invoke>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+    pub fn new(options: Options, ports: Ports, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let authorizers = Authorizers::new(&options, random.as_ref());
-        Self { shared: Arc::new(Shared { options, invoke, clock, random, slots: Slots::default(), authorizers }) }
+        let Ports { invoke, callers, logs } = ports;
+        let mut tag = [0; 4];
+        random.fill(&mut tag);
+        let decisions = (options.decisions_max > 0).then(|| Ring::new(options.decisions_max, u32::from_le_bytes(tag)));
+        let (keys, slots) = (Keys::default(), Slots::default());
+        let shared = Shared { options, invoke, callers, logs, keys, decisions, clock, random, slots, authorizers };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Replaces the API keys of an account and region.
+    pub fn publish_keys(&self, account: &str, region: &str, keys: Vec<KeyInUse>) {
+        self.shared.keys.publish(account, region, keys);
+    }
+
+    /// The decision of that id, if it is kept still.
+    #[must_use]
+    pub fn decision(&self, id: DecisionId) -> Option<Arc<Decision>> {
+        self.shared.decisions.as_ref()?.get(id)
     }
 
     /// Serves `program` from now on under its API and stage, in place of what was served there.
@@ -180,21 +236,63 @@ impl Gateway {
     /// Answers one request. Never fails: a refusal is an answer too.
     pub async fn handle(&self, arrived: Arrived) -> Answer {
         let envelope = Envelope::new(self.shared.clock.now_ms(), self.shared.random.as_ref());
-        match self.run(arrived, &envelope).await {
+        let mut journal = Journal::new();
+        let answer = match self.run(arrived, &envelope, &mut journal).await {
             Ok(answer) => answer,
-            Err(rejection) => reject::answer(rejection, &envelope),
-        }
+            Err(rejection) => {
+                for cause in rejection.causes() {
+                    journal.line(Level::Error, || cause.to_string());
+                }
+                reject::answer(rejection, &envelope, journal.scope(&envelope))
+            }
+        };
+        self.close(answer, &envelope, journal)
     }
 
     /// The order of work for one request, as the specification lists it.
-    async fn run(&self, arrived: Arrived, envelope: &Envelope) -> Result<Answer, Rejection> {
+    async fn run(&self, arrived: Arrived, envelope: &Envelope, journal: &mut Journal) -> Result<Answer, Rejection> {
         let shared = self.shared.as_ref();
         arrived::admit(&arrived, &shared.options)?;
-        let matched = route::find(arrived, shared)?;
-        let authorized = authorize::authorize(matched, shared, envelope).await?;
-        let metered = meter::meter(authorized)?;
+        let (matched, body) = route::find(arrived, shared, journal)?;
+        journal.line(Level::Info, || texts::extended_request_id(envelope.extended_id()));
+        let authorized = authorize::authorize(matched, body, shared, envelope, journal).await?;
+        let metered = meter::meter(authorized, shared, envelope, journal)?;
         let outgoing = transform::request(metered, shared, envelope).await?;
-        let returned = integrate::call(outgoing, shared, envelope).await?;
+        journal.begin(envelope);
+        let returned = integrate::call(outgoing, shared, envelope, journal).await?;
         transform::response(returned, envelope)
+    }
+
+    /// Writes the logs, keeps the decision, and names it in the answer.
+    fn close(&self, mut answer: Answer, envelope: &Envelope, mut journal: Journal) -> Answer {
+        let shared = self.shared.as_ref();
+        if journal.is_logged() {
+            journal.line(Level::Info, || texts::completed(answer.status));
+            let now_ms = shared.clock.now_ms();
+            let latency_ms = now_ms.saturating_sub(envelope.time_ms).max(0);
+            let ended = Ended { status: answer.status, body_bytes: answer.body.len(), latency_ms };
+            logging::write(&mut journal, ended, envelope, now_ms, shared.logs.as_ref());
+        }
+        let Some(decisions) = &shared.decisions else { return answer };
+        let place = journal.place().map(|matched| Place {
+            program: Arc::clone(matched.program()),
+            method: matched.method_place(),
+            verb: matched.verb(),
+            path: matched.path().into(),
+        });
+        let id = decisions.keep(Decision {
+            time_ms: envelope.time_ms,
+            request_id: envelope.request_id().into(),
+            place,
+            steps: journal.into_steps(),
+            status: answer.status,
+            refusal: answer.refusal,
+            causes: answer.causes.clone(),
+        });
+        if shared.options.decision_header {
+            answer.headers.push((DECISION_HEADER.into(), id.to_string().into()));
+        }
+        answer.decision = answer.refusal.map(|_| id.to_string());
+        answer
     }
 }

@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apigateway::{snapshot::Snapshot, stage::Stage};
+use apigateway::{
+    snapshot::Snapshot,
+    stage::{MethodSetting, Stage},
+};
 use hashbrown::HashMap;
 
 use crate::{
-    authorize::{Authorization, Authorizer},
+    authorize::{Authorization, Authorizer, ResourcePolicy},
     call::Origin,
+    gateway_response::GatewayResponses,
     integrate::Integration,
+    logging::{self, AccessLog, Logging},
+    meter::Bucket,
     route::Tree,
     slots::PackedId,
 };
@@ -34,7 +40,15 @@ pub struct Program {
     arn_prefix: Box<str>,
     tree: Tree,
     methods: Vec<Method>,
+    /// Stands for the method of a request that matches none.
+    nothing: Method,
     authorizers: Vec<Authorizer>,
+    resource_policy: ResourcePolicy,
+    responses: GatewayResponses,
+    keys_from_authorizer: bool,
+    access_log: Option<AccessLog>,
+    /// Name of this stage's log streams.
+    stream: Box<str>,
 }
 
 /// One method, compiled.
@@ -43,10 +57,15 @@ pub(crate) struct Method {
     pub(crate) resource_id: Box<str>,
     /// Template, `/pets/{petId}`.
     pub(crate) resource_path: Box<str>,
+    /// As configured, `ANY` included.
+    pub(crate) verb: Box<str>,
     pub(crate) operation_name: Option<Box<str>>,
     pub(crate) authorization: Authorization,
     pub(crate) api_key_required: bool,
     pub(crate) integration: Integration,
+    pub(crate) logging: Logging,
+    /// The stage's limit for this method, where it sets one.
+    pub(crate) throttle: Option<Bucket>,
 }
 
 /// Why a snapshot cannot be served at all.
@@ -110,7 +129,11 @@ impl Program {
             let place = format!("{api_id}/{}/{}{}", stage.stage_name, record.http_method, resource.path);
             let authorizer = record.authorizer_id.as_deref().and_then(|id| known.get(id));
             tree.attach(node, &record.http_method, methods.len());
+            let settings = stage.settings_of(&resource.path, &record.http_method);
             methods.push(Method {
+                verb: record.http_method.as_str().into(),
+                logging: Logging::of(&settings),
+                throttle: throttle(&settings),
                 resource_id: resource.id.as_str().into(),
                 resource_path: resource.path.as_str().into(),
                 operation_name: record.operation_name.as_deref().map(Into::into),
@@ -134,7 +157,13 @@ impl Program {
             variables: stage.variables.clone(),
             tree,
             methods,
+            nothing: nothing(stage),
             authorizers,
+            resource_policy: ResourcePolicy::compile(&snapshot.rest_api),
+            responses: GatewayResponses::compile(&snapshot.gateway_responses, &stage.variables),
+            keys_from_authorizer: snapshot.rest_api.api_key_source == "AUTHORIZER",
+            access_log: AccessLog::of(stage),
+            stream: logging::stream(api_id, &stage.stage_name),
         })
     }
 
@@ -195,9 +224,59 @@ impl Program {
         &self.methods[method]
     }
 
+    pub(crate) fn nothing(&self) -> &Method {
+        &self.nothing
+    }
+
+    pub(crate) fn resource_policy(&self) -> &ResourcePolicy {
+        &self.resource_policy
+    }
+
+    pub(crate) fn responses(&self) -> &GatewayResponses {
+        &self.responses
+    }
+
+    /// Whether API keys come from authorizers and not from a header.
+    pub(crate) fn keys_from_authorizer(&self) -> bool {
+        self.keys_from_authorizer
+    }
+
+    pub(crate) fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.as_ref()
+    }
+
+    pub(crate) fn stream(&self) -> &str {
+        &self.stream
+    }
+
     pub(crate) fn authorizer(&self, authorizer: usize) -> Option<&Authorizer> {
         self.authorizers.get(authorizer)
     }
+}
+
+/// What a request that matches nothing has for a method: it is refused, and its refusal is logged as the stage says for
+/// all methods.
+fn nothing(stage: &Stage) -> Method {
+    Method {
+        resource_id: Box::default(),
+        resource_path: Box::default(),
+        verb: Box::default(),
+        operation_name: None,
+        authorization: Authorization::of("", None),
+        api_key_required: false,
+        integration: Integration::Broken("nothing matches the request".into()),
+        logging: Logging::of(&stage.settings_of("*", "*")),
+        throttle: None,
+    }
+}
+
+/// A method's bucket, where the stage limits its rate. Of the two numbers one may stand alone; the other is AWS's quota
+/// for an account then. Source: API Gateway Developer Guide, "Amazon API Gateway quotas".
+fn throttle(settings: &MethodSetting) -> Option<Bucket> {
+    const BURST: i64 = 5_000;
+    const RATE: f64 = 10_000.0;
+    let (burst, rate) = (settings.throttling_burst_limit, settings.throttling_rate_limit);
+    (burst.is_some() || rate.is_some()).then(|| Bucket::new(burst.unwrap_or(BURST), rate.unwrap_or(RATE)))
 }
 
 /// The path tree, and the node of each resource by its id.

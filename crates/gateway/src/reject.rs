@@ -6,7 +6,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::{Answer, Text, envelope::Envelope, texts};
+use crate::{
+    Answer, Text,
+    context::Scope,
+    envelope::Envelope,
+    gateway_response::GatewayResponse,
+    texts,
+    transform::{mime, remapped},
+};
 
 /// AWS's kinds of refusal; each may be customised by a gateway response of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,7 +149,7 @@ pub(crate) struct Rejection {
     kind: Option<ResponseType>,
     status: u16,
     message: Option<Text>,
-    error_type: Option<&'static str>,
+    error_type: Option<Text>,
     causes: Vec<Text>,
 }
 
@@ -151,7 +158,7 @@ impl Rejection {
     pub(crate) fn of(kind: ResponseType) -> Self {
         let (_, status, message, error_type) = kind.row();
         let message = message.map(Cow::Borrowed);
-        Self { kind: Some(kind), status, message, error_type: Some(error_type), causes: Vec::new() }
+        Self { kind: Some(kind), status, message, error_type: Some(error_type.into()), causes: Vec::new() }
     }
 
     /// 403 in the form AWS gives to a host or stage that serves nothing.
@@ -170,7 +177,13 @@ impl Rejection {
     }
 
     fn bare(status: u16, message: &'static str, error_type: Option<&'static str>) -> Self {
-        Self { kind: None, status, message: Some(message.into()), error_type, causes: Vec::new() }
+        Self {
+            kind: None,
+            status,
+            message: Some(message.into()),
+            error_type: error_type.map(Cow::Borrowed),
+            causes: Vec::new(),
+        }
     }
 
     /// A fault of the API's own configuration, named in the log and hidden from the client.
@@ -189,9 +202,23 @@ impl Rejection {
         self
     }
 
-    pub(crate) fn with_error_type(mut self, error_type: &'static str) -> Self {
-        self.error_type = Some(error_type);
+    pub(crate) fn with_error_type(mut self, error_type: impl Into<Text>) -> Self {
+        self.error_type = Some(error_type.into());
         self
+    }
+
+    /// `None` for refusals before any API is involved.
+    pub(crate) fn kind(&self) -> Option<ResponseType> {
+        self.kind
+    }
+
+    /// What the client is told by default; `None` is JSON null.
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    pub(crate) fn causes(&self) -> &[Text] {
+        &self.causes
     }
 
     /// Adds a line for the log.
@@ -201,19 +228,59 @@ impl Rejection {
     }
 }
 
-/// Answers a refusal with the built-in gateway response of its kind.
+/// Answers a refusal: with the stage's gateway response for its kind where one was set, else with the built-in one.
 ///
-/// Customised gateway responses will be looked up here, by `kind`, in the program of the request.
-pub(crate) fn answer(rejection: Rejection, envelope: &Envelope) -> Answer {
-    let (content_type, body) = body(&rejection);
-    let mut headers: Vec<(Text, Text)> = Vec::with_capacity(4);
-    headers.push(("Content-Type".into(), content_type.into()));
+/// `scope` is `None` where no stage was found, which nothing can customise. A body over the size limit is refused in its
+/// built-in form always. Source: API Gateway Developer Guide, "Important notes".
+pub(crate) fn answer(rejection: Rejection, envelope: &Envelope, scope: Option<Scope<'_>>) -> Answer {
+    let dressed = rejection.kind.filter(|kind| *kind != ResponseType::RequestTooLarge).zip(scope);
+    let custom = dressed.and_then(|(kind, scope)| {
+        let scope = Scope { error: Some(&rejection), ..scope };
+        scope.matched.program().responses().find(kind).map(|custom| Custom::render(custom, &scope))
+    });
+    let Custom { status, headers: own, body: own_body } = custom.unwrap_or_default();
+    let (content_type, body) = own_body.unwrap_or_else(|| {
+        let (content_type, body) = body(&rejection);
+        (Cow::Borrowed(content_type), body)
+    });
+    let mut headers: Vec<(Text, Text)> = Vec::with_capacity(5 + own.len());
+    if !own.iter().any(|(name, _)| name.eq_ignore_ascii_case("Content-Type")) {
+        headers.push(("Content-Type".into(), content_type));
+    }
     headers.push(("x-amzn-RequestId".into(), envelope.request_id().to_owned().into()));
     if let Some(error_type) = rejection.error_type {
-        headers.push(("x-amzn-ErrorType".into(), error_type.into()));
+        headers.push(("x-amzn-ErrorType".into(), error_type));
     }
     headers.push(("x-amz-apigw-id".into(), envelope.extended_id().to_owned().into()));
-    Answer { status: rejection.status, headers, body, refusal: rejection.kind, causes: rejection.causes }
+    headers.extend(own);
+    let status = status.unwrap_or(rejection.status);
+    Answer { status, headers, body, refusal: rejection.kind, causes: rejection.causes, decision: None }
+}
+
+/// A customised gateway response, rendered for one refusal; what it leaves out is built in.
+#[derive(Default)]
+struct Custom {
+    status: Option<u16>,
+    headers: Vec<(Text, Text)>,
+    body: Option<(Text, Bytes)>,
+}
+
+impl Custom {
+    fn render(custom: &GatewayResponse, scope: &Scope<'_>) -> Self {
+        let headers = custom.headers.iter().filter_map(|(name, source)| {
+            let value = source.value(scope);
+            // What is no field value (a line break from a context value, say) is left out rather than sent.
+            let sound = !value.is_empty() && http::HeaderValue::from_bytes(value.as_bytes()).is_ok();
+            sound.then(|| (Cow::Owned(remapped(name).into_owned()), Cow::Owned(value.into_owned())))
+        });
+        let accept = mime(scope.matched.arrived().headers.last("Accept"));
+        let body = custom.body(accept, scope);
+        Self {
+            status: custom.status,
+            headers: headers.collect(),
+            body: body.map(|(media, body)| (Cow::Owned(media.to_owned()), Bytes::from(body))),
+        }
+    }
 }
 
 fn body(rejection: &Rejection) -> (&'static str, Bytes) {
@@ -239,7 +306,7 @@ mod tests {
     use crate::{envelope::Envelope, tests::Zeros, texts};
 
     fn check(rejection: Rejection, status: u16, error_type: Option<&str>, body: &str) {
-        let answer = answer(rejection, &Envelope::new(0, &Zeros));
+        let answer = answer(rejection, &Envelope::new(0, &Zeros), None);
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("x-amzn-ErrorType"), error_type);
         assert_eq!(std::str::from_utf8(&answer.body).unwrap(), body);
@@ -296,7 +363,7 @@ mod tests {
 
     #[test]
     fn headers_come_in_the_order_aws_sends_them() {
-        let answer = answer(Rejection::of(ResponseType::Unauthorized), &Envelope::new(0, &Zeros));
+        let answer = answer(Rejection::of(ResponseType::Unauthorized), &Envelope::new(0, &Zeros), None);
         let names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["Content-Type", "x-amzn-RequestId", "x-amzn-ErrorType", "x-amz-apigw-id"]);
     }

@@ -6,15 +6,16 @@
 //! Source: API Gateway Developer Guide, "Set up REST API methods", "Set up a proxy integration with a proxy resource";
 //! the fall-through was measured on AWS by two emulator projects.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Shared,
+    Body, Shared,
     arrived::{Arrived, without_port},
+    journal::Journal,
     program::{Method, Program},
     reject::{Rejection, ResponseType},
     slots::Served,
@@ -27,10 +28,12 @@ const EDGE_URL_BYTES_MAX: usize = 8_192;
 /// The verbs REST APIs know; ANY stands for all of them.
 const VERBS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// A request that has found its method.
+/// A request that has found its method. Its body goes beside it, since only an integration uses it up.
 pub(crate) struct Matched {
     served: Served,
-    method: usize,
+    /// `None` for a request that matched nothing below its stage: such a value never leaves [`find`] but as the place
+    /// of a refusal.
+    method: Option<usize>,
     verb: &'static str,
     arrived: Arrived,
     /// Where the path below the stage begins in the raw path, as received.
@@ -44,7 +47,7 @@ pub(crate) struct Matched {
 }
 
 impl Matched {
-    pub(crate) fn program(&self) -> &Program {
+    pub(crate) fn program(&self) -> &Arc<Program> {
         &self.served.program
     }
 
@@ -54,20 +57,21 @@ impl Matched {
     }
 
     pub(crate) fn method(&self) -> &Method {
-        self.program().method(self.method)
+        self.method.map_or(self.program().nothing(), |method| self.program().method(method))
     }
 
-    /// The request's verb, never ANY.
+    /// The method's place in the program.
+    pub(crate) fn method_place(&self) -> Option<usize> {
+        self.method
+    }
+
+    /// The request's verb, never ANY; empty where nothing matched.
     pub(crate) fn verb(&self) -> &'static str {
         self.verb
     }
 
     pub(crate) fn arrived(&self) -> &Arrived {
         &self.arrived
-    }
-
-    pub(crate) fn take_body(&mut self) -> crate::Body {
-        std::mem::take(&mut self.arrived.body)
     }
 
     /// Path below the stage: begins with one slash, keeps a trailing one and inner doubled ones.
@@ -108,11 +112,15 @@ impl Matched {
 /// 403 `Forbidden` for an API or stage that serves nothing or a switched-off endpoint; 403 `Missing Authentication
 /// Token` where nothing matches, since AWS takes such a request for one that had to be signed, or a complaint about the
 /// `Authorization` header if there is one that is no signature; 414 for a URL too long for the API's endpoint type.
-pub(crate) fn find(arrived: Arrived, shared: &Shared) -> Result<Matched, Rejection> {
+pub(crate) fn find(
+    mut arrived: Arrived,
+    shared: &Shared,
+    journal: &mut Journal,
+) -> Result<(Arc<Matched>, Body), Rejection> {
     let raw = arrived.raw_path.as_str();
     let (stage, rest) = arrived.target.split(raw).ok_or_else(Rejection::forbidden)?;
     let served = arrived.target.api.and_then(|api| shared.slots.find(api, stage)).ok_or_else(Rejection::forbidden)?;
-    let program = served.program.as_ref();
+    let program = Arc::clone(&served.program);
     if program.disabled() {
         return Err(Rejection::forbidden());
     }
@@ -127,14 +135,21 @@ pub(crate) fn find(arrived: Arrived, shared: &Shared) -> Result<Matched, Rejecti
     let wanted = inner.strip_suffix('/').unwrap_or(inner);
     let mut parameters = Vec::new();
     let found = verb(&arrived).and_then(|verb| Some((verb, program.tree().find(wanted, verb, &mut parameters)?)));
-    let Some((verb, method)) = found else { return Err(unmatched(&arrived)) };
     for (_, place) in &mut parameters {
         *place = place.start + inner_start..place.end + inner_start;
     }
     let suffix = &shared.options.domain_suffix;
     let made = || format!("{}.execute-api.{}.{suffix}", program.api_id(), program.region());
     let domain = (!arrived.target.by_host()).then(made);
-    Ok(Matched { method, verb, below, path, parameters, domain, served, arrived })
+    let body = std::mem::take(&mut arrived.body);
+    let refusal = found.is_none().then(|| unmatched(&arrived));
+    let (verb, method) = found.map_or(("", None), |(verb, method)| (verb, Some(method)));
+    let matched = Arc::new(Matched { method, verb, below, path, parameters, domain, served, arrived });
+    journal.locate(Arc::clone(&matched));
+    match refusal {
+        None => Ok((matched, body)),
+        Some(refusal) => Err(refusal),
+    }
 }
 
 /// The verb that counts: `X-HTTP-Method-Override` wins over the request line.

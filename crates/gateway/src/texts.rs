@@ -25,6 +25,22 @@ pub(crate) fn incomplete_signature(digest: &str) -> String {
     )
 }
 
+/// Said to a caller whom a statement of the API's policy denies.
+pub(crate) fn denied_by_resource_policy(who: &str, action: &str, resource: &str) -> String {
+    format!(
+        "User: {who} is not authorized to perform: {action} on resource: {resource} with an explicit deny in a \
+         resource-based policy"
+    )
+}
+
+/// Said to a caller whom the API's policy would have to allow.
+pub(crate) fn not_allowed(who: &str, action: &str, resource: &str) -> String {
+    format!(
+        "User: {who} is not authorized to perform: {action} on resource: {resource} because no resource-based policy \
+         allows the {action} action"
+    )
+}
+
 /// The plain text of a 413.
 pub(crate) fn content_too_long(bytes_max: usize) -> String {
     format!("HTTP content length exceeded {bytes_max} bytes.")
@@ -79,4 +95,83 @@ pub(crate) fn invalid_method_response(status: &str) -> String {
 
 pub(crate) fn unauthorized_request(request_id: &str) -> Text {
     format!("Unauthorized request: {request_id}").into()
+}
+
+pub(crate) const AUTHORIZER_DONE: &str = "Successfully completed authorizer execution";
+
+pub(crate) fn starting_authorizer(id: &str, request_id: &str) -> String {
+    format!("Starting authorizer: {id} for request: {request_id}")
+}
+
+/// The identity must be starred already.
+pub(crate) fn incoming_identity(starred: &str) -> String {
+    format!("Incoming identity: {starred}")
+}
+
+/// The principal must be starred already.
+pub(crate) fn valid_policy(starred: &str) -> String {
+    format!("Using valid authorizer policy for principal: {starred}")
+}
+
+/// Where AWS sends the event of a function.
+fn endpoint(function_arn: &str) -> String {
+    let region = function_arn.split(':').nth(3).unwrap_or_default();
+    format!("https://lambda.{region}.amazonaws.com/2015-03-31/functions/{function_arn}/invocations")
+}
+
+pub(crate) fn endpoint_uri(function_arn: &str) -> String {
+    format!("Endpoint request URI: {}", endpoint(function_arn))
+}
+
+pub(crate) fn sending_request(function_arn: &str) -> String {
+    format!("Sending request to {}", endpoint(function_arn))
+}
+
+/// As much of a payload as a log event can hold; the rest is cut there.
+fn excerpt(payload: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(payload.get(..2_048).unwrap_or(payload))
+}
+
+pub(crate) fn endpoint_body(payload: &[u8]) -> String {
+    format!("Endpoint request body after transformations: {}", excerpt(payload))
+}
+
+pub(crate) fn endpoint_answer(payload: &[u8]) -> String {
+    format!("Endpoint response body before transformations: {}", excerpt(payload))
+}
+
+pub(crate) fn authorizer_result(payload: &[u8]) -> String {
+    format!("Authorizer result body before parsing: {}", excerpt(payload))
+}
+
+pub(crate) fn starting_execution(request_id: &str) -> String {
+    format!("Starting execution for request: {request_id}")
+}
+
+pub(crate) fn method_and_path(verb: &str, resource_path: &str) -> String {
+    format!("HTTP Method: {verb}, Resource Path: {resource_path}")
+}
+
+pub(crate) fn completed(status: u16) -> String {
+    format!("Method completed with status: {status}")
+}
+
+pub(crate) fn extended_request_id(id: &str) -> String {
+    format!("Extended Request Id: {id}")
+}
+
+/// The key's starred value, empty where none was sent, and `API/STAGE`.
+pub(crate) fn verifying_usage_plan(request_id: &str, key: &str, stage: &str) -> String {
+    format!("Verifying Usage Plan for request: {request_id}. API Key: {key} API Stage: {stage}")
+}
+
+pub(crate) fn key_not_required(method: &str) -> String {
+    format!(
+        "API Key  authorized because method '{method}' does not require API Key. Request will not contribute to throttle \
+         or quota limits"
+    )
+}
+
+pub(crate) fn usage_plan_succeeded(key: &str, stage: &str) -> String {
+    format!("Usage Plan check succeeded for API Key {key} and API Stage {stage}")
 }

@@ -58,12 +58,12 @@ pub(crate) async fn request(mut metered: Metered, shared: &Shared, envelope: &En
         Integration::Mock(mock) => match mock.requests().choose(content_type(&metered))? {
             Choice::Template(template) => Payload::Mock(template.render(&scope(metered.authorized(), envelope))),
             Choice::Through => {
-                let body = metered.authorized_mut().matched_mut().take_body();
+                let body = metered.authorized_mut().take_body();
                 Payload::Mock(arrived::read(body, &shared.options).await?)
             }
         },
         Integration::LambdaProxy(_) => {
-            let body = metered.authorized_mut().matched_mut().take_body();
+            let body = metered.authorized_mut().take_body();
             let body = arrived::read(body, &shared.options).await?;
             Payload::Event(proxy_event(metered.authorized(), envelope, &body))
         }
@@ -72,7 +72,7 @@ pub(crate) async fn request(mut metered: Metered, shared: &Shared, envelope: &En
 }
 
 fn scope<'a>(authorized: &'a Authorized, envelope: &'a Envelope) -> Scope<'a> {
-    Scope { matched: authorized.matched(), envelope, granted: authorized.granted() }
+    Scope { granted: authorized.granted(), caller: authorized.caller(), ..Scope::early(authorized.matched(), envelope) }
 }
 
 fn content_type(metered: &Metered) -> &str {
@@ -80,7 +80,7 @@ fn content_type(metered: &Metered) -> &str {
 }
 
 /// The first media type of a field, without parameters; JSON if there is none.
-fn mime(field: Option<&str>) -> &str {
+pub(crate) fn mime(field: Option<&str>) -> &str {
     let first = field.unwrap_or_default().split([',', ';']).next().unwrap_or_default().trim();
     if first.is_empty() { JSON } else { first }
 }
@@ -90,7 +90,7 @@ fn proxy_event(authorized: &Authorized, envelope: &Envelope, body: &[u8]) -> Vec
     let mut out = Writer::with_capacity(2_048 + body.len() + body.len() / 8);
     out.open();
     event::request_members(&mut out, authorized.matched(), envelope, Empty::Null);
-    event::request_context(&mut out, authorized.matched(), envelope, authorized.granted());
+    event::request_context(&mut out, &scope(authorized, envelope));
     let body = String::from_utf8_lossy(body);
     out.optional("body", Some(body.as_ref()).filter(|body| !body.is_empty()));
     out.raw("isBase64Encoded", "false");
@@ -279,7 +279,7 @@ const REMAPPED: [&str; 17] = [
 ];
 
 /// The name under which a field goes to the client.
-fn remapped(name: &str) -> Cow<'_, str> {
+pub(crate) fn remapped(name: &str) -> Cow<'_, str> {
     if REMAPPED.iter().any(|other| other.eq_ignore_ascii_case(name)) {
         Cow::Owned(format!("x-amzn-Remapped-{name}"))
     } else {
@@ -355,7 +355,7 @@ fn proxied(returned: Returned, envelope: &Envelope) -> Answer {
 }
 
 fn begin(status: u16, body: Bytes, fields: usize) -> Answer {
-    Answer { status, headers: Vec::with_capacity(fields), body, refusal: None, causes: Vec::new() }
+    Answer { status, headers: Vec::with_capacity(fields), body, refusal: None, causes: Vec::new(), decision: None }
 }
 
 /// The ids every answer carries.

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use policy::{Context, Effect, Kind, Policy, Principal, Request};
+use policy::{Context, Effect, Kind, Near, Policy, Principal, Request};
 use service::{Parent, Result, Scope, Tx};
 
 use crate::{
@@ -158,8 +158,10 @@ pub fn load(
 /// Why an invocation is not permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// No statement of the qualifier's policy allows it, or there is no policy.
-    NotAllowed,
+    /// The qualifier has no policy at all.
+    NoPolicy,
+    /// No statement of the qualifier's policy allows it; the one that came nearest, and what it failed on.
+    NotAllowed(Option<Box<Near>>),
     /// A statement denies it: its `Sid`, if it has one.
     Denied(Option<String>),
 }
@@ -167,7 +169,9 @@ pub enum Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotAllowed => f.write_str("no statement of the function's policy allows it"),
+            Self::NoPolicy => f.write_str("the function has no resource-based policy"),
+            Self::NotAllowed(None) => f.write_str("no statement of the function's policy allows it"),
+            Self::NotAllowed(Some(near)) => write!(f, "no statement of the function's policy allows it; {near}"),
             Self::Denied(Some(sid)) => write!(f, "statement {sid} of the function's policy denies it"),
             Self::Denied(None) => f.write_str("a statement of the function's policy denies it"),
         }
@@ -197,7 +201,7 @@ pub fn permit(
     source_account: Option<&str>,
 ) -> std::result::Result<(), Refusal> {
     let Some(policy) = &target.resource_policy else {
-        return Err(Refusal::NotAllowed);
+        return Err(Refusal::NoPolicy);
     };
     let mut context = Context::new();
     for (key, value) in [("aws:SourceArn", source_arn), ("aws:SourceAccount", source_account)] {
@@ -217,7 +221,7 @@ pub fn permit(
         Some(Effect::Deny) => {
             Err(Refusal::Denied(verdict.statement.and_then(|statement| statement.sid).map(|sid| sid.to_string())))
         }
-        None => Err(Refusal::NotAllowed),
+        None => Err(Refusal::NotAllowed(policy.nearest(&request).map(Box::new))),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `environment` implements [`Run`]; `control` puts permission, directory and audit around it and implements
 //! [`Invoke`] for the data plane. Neither knows the other.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
@@ -162,7 +162,7 @@ pub struct InvokeRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvokeError {
     /// No statement allows it, or one denies it. A function that does not exist looks the same to a client.
-    NotPermitted(String),
+    NotPermitted(Box<NotPermitted>),
     /// The role could not be assumed: its ARN.
     CannotAssumeRole(String),
     /// No answer within `timeout_ms`.
@@ -171,8 +171,35 @@ pub enum InvokeError {
     Run(RunError),
 }
 
+/// Why an invocation is not permitted, for those who may know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotPermitted {
+    /// For the caller's account: names nothing of the function's policy.
+    pub why: String,
+    /// For the function's account besides: the statement that denied or came nearest, and where it failed.
+    pub detail: Option<String>,
+    /// Whether one more statement in the function's policy would let the call through.
+    pub grantable: bool,
+}
+
+impl NotPermitted {
+    /// A refusal that a statement cannot mend.
+    #[must_use]
+    pub fn because(why: impl Into<String>) -> Box<Self> {
+        Box::new(Self { why: why.into(), detail: None, grantable: false })
+    }
+}
+
+/// A function that ran for the data plane, and by whose leave.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    pub outcome: Outcome,
+    /// What permitted the call, in words that name no statement of another account's policy.
+    pub permission: Cow<'static, str>,
+}
+
 /// Permission, invocation and audit of one function call, as the data plane asks for it.
 pub trait Invoke: Send + Sync {
     /// Checks the function's resource policy (or the role), runs the function, records the data event.
-    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Outcome, InvokeError>>;
+    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Invoked, InvokeError>>;
 }

@@ -55,6 +55,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Ask {
     CreateAccount { id: String, name: String },
     ListAccounts,
+    Explain { id: String },
     Status,
 }
 
@@ -64,6 +65,7 @@ pub enum Ask {
 pub enum Reply {
     Created(CreatedAccount),
     Accounts(Vec<ListedAccount>),
+    Explained(serde_json::Value),
     Status(Status),
     Refused(String),
 }
@@ -187,6 +189,10 @@ async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
     let answered = tokio::task::spawn_blocking(move || match ask {
         Ask::CreateAccount { id, name } => shared.control.create_account(&id, &name).map(Reply::Created),
         Ask::ListAccounts => shared.control.list_accounts().map(Reply::Accounts),
+        Ask::Explain { id } => Ok(shared.control.explain(&id).map_or_else(
+            || Reply::Refused(format!("no decision {id} is kept: the newest ones of this start of the server are")),
+            Reply::Explained,
+        )),
         Ask::Status => {
             shared.control.list_accounts().map(|accounts| Reply::Status(status(about, accounts.len(), &shared)))
         }
@@ -225,7 +231,7 @@ pub fn ask(data_dir: &Path, ask: &Ask) -> anyhow::Result<Reply> {
             return exchange(stream, ask)
                 .with_context(|| format!("the server of {} did not answer; its log may say why", data_dir.display()));
         }
-        if matches!(ask, Ask::Status) {
+        if matches!(ask, Ask::Status | Ask::Explain { .. }) {
             let dir = data_dir.display();
             bail!("no server runs on {dir}. Start one with `portcullis start --data-dir {dir}`");
         }
@@ -277,7 +283,7 @@ fn offline(data_dir: &Path, store: &store::Embedded, ask: &Ask) -> anyhow::Resul
             accounts::create(store, &vault, SystemClock.now(), id, name).map(Reply::Created)
         }
         Ask::ListAccounts => accounts::list(store, &vault).map(Reply::Accounts),
-        Ask::Status => bail!("only a running server has a status"),
+        Ask::Status | Ask::Explain { .. } => bail!("only a running server can tell"),
     };
     Ok(done.unwrap_or_else(|error: ServiceError| Reply::Refused(error.message)))
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    account, demo, exports,
+    account, demo, explain, exports,
     settings::{self, Given, Settings},
     start, status, terminal,
 };
@@ -62,6 +62,14 @@ SIGTERM or Ctrl-C ends requests in flight first, for up to 10 seconds; a second 
 The keys are those that `account create` kept in the data directory. A server started with --dev-credentials needs
 none; then a key that names the account is printed.")]
     Env(exports::EnvArgs),
+    /// Say why a request was answered as it was, and what would change that
+    #[command(after_help = "Examples:
+  portcullis explain 5f3a9c1e000000000042            the id stands in the answer's x-portcullis-decision
+  portcullis explain 5f3a9c1e000000000042 --output json
+
+Without access to the machine: GET /_portcullis/decisions/ID, signed for service `portcullis` by a caller of the
+account that owns the API or the function, with the permission portcullis:GetDecision.")]
+    Explain(explain::ExplainArgs),
     /// Ask a running server how it is
     #[command(after_help = "Examples:
   portcullis status
@@ -152,6 +160,7 @@ pub fn run() -> ExitCode {
         Command::Config(args) => args.resolve().and_then(|settings| config(&settings)),
         Command::Account(command) => account::run(command),
         Command::Env(args) => exports::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
     };
     match done {

@@ -10,6 +10,7 @@ mod admin;
 mod cli;
 mod client;
 mod demo;
+mod explain;
 mod exports;
 mod listen;
 mod log;

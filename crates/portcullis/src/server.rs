@@ -82,8 +82,16 @@ impl Server {
             development_credentials: settings.dev_credentials,
             trail_delivery_s: settings.trail_delivery_s,
             trail_digest_s: settings.trail_digest_s,
+            // Refusals of the control plane are rarer than requests.
+            decisions_max: settings.decisions / 10,
+            decision_header: settings.decision_header,
         };
-        let control = Control::start(options, Arc::clone(&store), vault, clock, runner, gateway::Options::default())
+        let gateway = gateway::Options {
+            decisions_max: settings.decisions,
+            decision_header: settings.decision_header,
+            ..gateway::Options::default()
+        };
+        let control = Control::start(options, Arc::clone(&store), vault, clock, runner, gateway)
             .map_err(|error| anyhow!("the control plane cannot start: {} ({:?})", error.message, error.cause))?;
         let trusted = settings::networks(&settings.trusted_proxies)?;
         let shared = Arc::new(Shared::new(control, runtime.handle().clone(), trusted, listeners.len()));

@@ -22,6 +22,8 @@ const LISTEN: &str = "127.0.0.1:4566";
 const LOG: &str = "info,function=warn,s3s=off";
 /// Threads a machine could possibly have use for.
 const THREADS_MAX: usize = 256;
+/// Most decisions a node may be told to keep: some 300 bytes each.
+const DECISIONS_MAX: usize = 10_000_000;
 /// Largest file of settings.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often trails deliver in development, seconds: soon enough to look at.
@@ -70,6 +72,12 @@ pub struct Given {
     /// A proxy whose X-Forwarded-For is believed: an address or a range; repeatable [default: none]
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub trusted_proxies: Option<Vec<String>>,
+    /// How many decisions of the data plane are kept for `explain`; 0 keeps none [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub decisions: Option<usize>,
+    /// Whether answers name their decision in x-portcullis-decision [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub decision_header: Option<bool>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug`; `info` shows what
     /// functions print [default: info,function=warn,s3s=off]
     #[arg(long, value_name = "LEVEL")]
@@ -92,6 +100,8 @@ impl Given {
             python: self.python.or(below.python),
             threads: self.threads.or(below.threads),
             trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
+            decisions: self.decisions.or(below.decisions),
+            decision_header: self.decision_header.or(below.decision_header),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
         }
@@ -112,6 +122,8 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     pub threads: usize,
     pub trusted_proxies: Vec<String>,
+    pub decisions: usize,
+    pub decision_header: bool,
     pub log: String,
     pub log_format: LogFormat,
     /// What was understood from variables of other products, one sentence each.
@@ -153,6 +165,8 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
         python: given.python.or_else(|| on_path("python3", variables)),
         threads: within("threads", given.threads.unwrap_or(cores), 1, THREADS_MAX)?,
         trusted_proxies,
+        decisions: within("decisions", given.decisions.unwrap_or(100_000), 0, DECISIONS_MAX)?,
+        decision_header: given.decision_header.unwrap_or(true),
         log: given.log.unwrap_or_else(|| LOG.to_owned()),
         log_format: given.log_format.unwrap_or_default(),
         translations,
@@ -201,20 +215,23 @@ fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
             .map_err(|_| anyhow!("PORTCULLIS_LOG_FORMAT is `{text}`, but must be text or json"))
     });
     let proxies = variables("PORTCULLIS_TRUSTED_PROXIES");
-    let switch = variables("PORTCULLIS_DEV_CREDENTIALS");
-    let switch = switch.map(|text| {
-        truth(&text).ok_or_else(|| anyhow!("PORTCULLIS_DEV_CREDENTIALS is `{text}`, but must be true or false"))
-    });
+    let switch = |name: &str| {
+        let text = variables(name);
+        text.map(|text| truth(&text).ok_or_else(|| anyhow!("{name} is `{text}`, but must be true or false")))
+            .transpose()
+    };
     Ok(Given {
         data_dir: variables("PORTCULLIS_DATA_DIR").map(PathBuf::from),
         listen: variables("PORTCULLIS_LISTEN"),
-        dev_credentials: switch.transpose()?,
+        dev_credentials: switch("PORTCULLIS_DEV_CREDENTIALS")?,
         trail_delivery_s: parsed(variables, "PORTCULLIS_TRAIL_DELIVERY_S", "a number of seconds")?,
         trail_digest_s: parsed(variables, "PORTCULLIS_TRAIL_DIGEST_S", "a number of seconds")?,
         node: variables("PORTCULLIS_NODE").map(PathBuf::from),
         python: variables("PORTCULLIS_PYTHON").map(PathBuf::from),
         threads: parsed(variables, "PORTCULLIS_THREADS", "a number of threads")?,
         trusted_proxies: proxies.map(|text| text.split(',').map(|part| part.trim().to_owned()).collect()),
+        decisions: parsed(variables, "PORTCULLIS_DECISIONS", "a number of decisions")?,
+        decision_header: switch("PORTCULLIS_DECISION_HEADER")?,
         log: variables("PORTCULLIS_LOG"),
         log_format: log_format.transpose()?,
     })

@@ -33,9 +33,18 @@ pub struct ServiceError {
     pub retry_after_s: Option<u32>,
     /// For the log only; never sent.
     pub cause: Option<String>,
+    /// What is known of a refusal by policy, as JSON: for whoever may ask why, never sent with the answer.
+    pub explanation: Option<Box<Value>>,
 }
 
 impl ServiceError {
+    /// Adds what is known of a refusal by policy.
+    #[must_use]
+    pub fn with_explanation(mut self, explanation: Value) -> Self {
+        self.explanation = Some(Box::new(explanation));
+        self
+    }
+
     /// An error with nothing but code, status and text.
     pub fn new(code: impl Into<Cow<'static, str>>, status: u16, message: impl Into<String>) -> Self {
         Self {
@@ -46,6 +55,7 @@ impl ServiceError {
             message_member: MessageMember::Lower,
             retry_after_s: None,
             cause: None,
+            explanation: None,
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::{cache::Refusal, conditions};
 use crate::{
     envelope::Envelope,
-    reject::{Rejection, ResponseType},
+    journal::{PolicySource, Step},
     route::Matched,
     texts,
 };
@@ -25,7 +25,7 @@ use crate::{
 const POLICY_BYTES_MAX: usize = 8_192;
 
 /// The one action of a data-plane request.
-const INVOKE: &str = "execute-api:Invoke";
+pub(super) const INVOKE: &str = "execute-api:Invoke";
 
 /// A context: keys and values in the order of the answer.
 type Pairs = Vec<(Box<str>, Box<str>)>;
@@ -37,6 +37,8 @@ pub(crate) struct Grant {
     /// Whether the policy may look at condition keys; building those for a policy that cannot would be waste.
     conditional: bool,
     principal_id: Option<Box<str>>,
+    /// An API key's value, where the API takes keys from its authorizer.
+    usage_identifier_key: Option<Box<str>>,
     context: Pairs,
     bytes: usize,
 }
@@ -55,21 +57,40 @@ impl Grant {
         self.bytes
     }
 
-    /// Evaluates the policy for this request's method, under this request's conditions.
-    ///
-    /// # Errors
-    /// 403, worded after whether a statement denies or none allows.
-    pub(super) fn check(&self, method_arn: &str, matched: &Matched, envelope: &Envelope) -> Result<(), Rejection> {
-        let context = if self.conditional { conditions(matched, envelope) } else { policy::Context::new() };
-        let request =
-            Request { action: INVOKE, resource: method_arn, principal: &Principal::Anonymous, context: &context };
-        let denied = Rejection::of(ResponseType::AccessDenied);
-        match self.policy.evaluate(&request).effect {
-            Some(Effect::Allow) => Ok(()),
-            Some(Effect::Deny) => Err(denied.with_message(texts::EXPLICIT_DENY).because(texts::POLICY_REFUSED)),
-            None => Err(denied.because(texts::POLICY_REFUSED)),
-        }
+    pub(super) fn usage_identifier_key(&self) -> Option<&str> {
+        self.usage_identifier_key.as_deref()
     }
+
+    /// What the policy says of this request, under this request's conditions.
+    pub(super) fn verdict(&self, method_arn: &str, matched: &Matched, envelope: &Envelope) -> Judged {
+        let context = if self.conditional { conditions(matched, envelope) } else { policy::Context::new() };
+        judge(&self.policy, method_arn, &context)
+    }
+}
+
+/// What a policy says of an unsigned request, and the step that says so.
+pub(super) struct Judged {
+    pub(super) effect: Option<Effect>,
+    pub(super) statement: Option<policy::StatementRef>,
+    /// Where no statement applies: the one that came nearest, and what it lacks.
+    pub(super) nearest: Option<Box<str>>,
+}
+
+impl Judged {
+    pub(super) fn step(self, source: PolicySource) -> Step {
+        Step::Policy { source, effect: self.effect, statement: self.statement, nearest: self.nearest }
+    }
+}
+
+/// Asks a policy about an unsigned request.
+pub(super) fn judge(policy: &Policy, method_arn: &str, context: &policy::Context) -> Judged {
+    let request = Request { action: INVOKE, resource: method_arn, principal: &Principal::Anonymous, context };
+    let verdict = policy.evaluate(&request);
+    let nearest = match verdict.effect {
+        Some(_) => None,
+        None => policy.nearest(&request).map(|near| near.to_string().into()),
+    };
+    Judged { effect: verdict.effect, statement: verdict.statement, nearest }
 }
 
 /// Reads a function's outcome.
@@ -83,14 +104,13 @@ pub(super) fn read(outcome: &Outcome) -> Result<Grant, Refusal> {
     }
     let members: Members<'_> =
         serde_json::from_slice(&outcome.payload).map_err(|_| bad(texts::NOT_JSON_OBJECT.to_owned()))?;
-    let (mut principal_id, mut document, mut context) = (None, None, None);
+    let (mut principal_id, mut document, mut context, mut usage_key) = (None, None, None, None);
     for (name, value) in members.0 {
         let known = match name.as_str() {
             "principalId" => principal_id.replace(value).is_none(),
             "policyDocument" => document.replace(value).is_none(),
             "context" => context.replace(value).is_none(),
-            // An API key's value, for a method that requires one; checked for its form alone, since no key exists yet.
-            "usageIdentifierKey" => optional_text(value).map(|_| true)?,
+            "usageIdentifierKey" => usage_key.replace(value).is_none(),
             _ => return Err(bad(texts::unrecognized_field(&name))),
         };
         if !known {
@@ -105,6 +125,7 @@ pub(super) fn read(outcome: &Outcome) -> Result<Grant, Refusal> {
     let policy =
         Policy::parse(document, Kind::Authorizer).map_err(|error| bad(texts::invalid_policy(&error.to_string())))?;
     let principal_id = principal_id.map(optional_text).transpose()?.flatten();
+    let usage_identifier_key = usage_key.map(optional_text).transpose()?.flatten();
     let context = context.map(flat).transpose()?.unwrap_or_default();
     let held: usize = context.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
     Ok(Grant {
@@ -113,6 +134,7 @@ pub(super) fn read(outcome: &Outcome) -> Result<Grant, Refusal> {
         conditional: ["Condition", "${", "\\"].iter().any(|mark| document.contains(mark)),
         bytes: 512 + 4 * document.len() + held + principal_id.as_ref().map_or(0, String::len),
         principal_id: principal_id.map(Into::into),
+        usage_identifier_key: usage_identifier_key.map(Into::into),
         context,
     })
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::{answer::Grant, identity::Identity};
-use crate::{Clock, Options, Random, Text, route::Matched, texts};
+use crate::{Clock, Options, Random, Text, journal::NotInvoked, route::Matched, texts};
 
 /// Why there is no answer. None of these is ever kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// The function could not be asked, or gave no answer in time.
     NotAsked(Text),
+    /// The function was not run, with everything known of why.
+    NotInvoked(Text, Box<NotInvoked>),
     /// What it answered is no answer.
     BadAnswer(Text),
 }
@@ -35,6 +37,17 @@ pub(crate) enum Refusal {
 pub(super) type Key = u128;
 
 type Outcome = Result<Arc<Grant>, Refusal>;
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The function was run for this request.
+    Fresh { latency_ms: i64 },
+    /// From the cache, where it has lain so long.
+    Kept { age_ms: i64 },
+    /// From the call of another request with the same identity.
+    Coalesced,
+}
 
 #[derive(Clone)]
 struct Entry {
@@ -108,8 +121,7 @@ impl Authorizers {
     }
 
     /// The answer under that key: kept, or from a call another request has under way, or by running `run` and keeping
-    /// what it answers for `ttl_ms`. With the answer comes how long the function took, 0 if it was not run for this
-    /// request.
+    /// what it answers for `ttl_ms`. With the answer comes which of the three it was.
     ///
     /// # Errors
     /// Whatever `run` refuses, shared by those who waited for it but never kept; [`Refusal::NotAsked`] if too many
@@ -120,23 +132,23 @@ impl Authorizers {
         ttl_ms: i64,
         clock: &dyn Clock,
         run: impl Future<Output = Result<(Arc<Grant>, i64), Refusal>>,
-    ) -> Result<(Arc<Grant>, i64), Refusal> {
+    ) -> Result<(Arc<Grant>, Origin), Refusal> {
         loop {
-            if let Some(grant) = self.kept(key, clock) {
-                return Ok((grant, 0));
+            if let Some(kept) = self.kept(key, ttl_ms, clock) {
+                return Ok(kept);
             }
             let leader = match self.board(key)? {
                 Boarded::Leader(leader) => leader,
                 Boarded::Waiter(waiter) => match waiter.outcome().await {
-                    Some(outcome) => return outcome.map(|grant| (grant, 0)),
+                    Some(outcome) => return outcome.map(|grant| (grant, Origin::Coalesced)),
                     // The leader's client went away before the answer came: somebody else has to ask.
                     None => continue,
                 },
             };
             // Between the look-up and taking the lead another flight may have landed.
-            if let Some(grant) = self.kept(key, clock) {
+            if let Some((grant, origin)) = self.kept(key, ttl_ms, clock) {
                 leader.land(Ok(Arc::clone(&grant)));
-                return Ok((grant, 0));
+                return Ok((grant, origin));
             }
             let outcome = run.await;
             if let Ok((grant, _)) = &outcome {
@@ -144,13 +156,14 @@ impl Authorizers {
                 self.cache.insert(key, Entry { grant: Arc::clone(grant), expires_ms });
             }
             leader.land(outcome.clone().map(|(grant, _)| grant));
-            return outcome;
+            return outcome.map(|(grant, latency_ms)| (grant, Origin::Fresh { latency_ms }));
         }
     }
 
-    fn kept(&self, key: Key, clock: &dyn Clock) -> Option<Arc<Grant>> {
+    fn kept(&self, key: Key, ttl_ms: i64, clock: &dyn Clock) -> Option<(Arc<Grant>, Origin)> {
         let entry = self.cache.get(&key)?;
-        (clock.now_ms() < entry.expires_ms).then_some(entry.grant)
+        let left_ms = entry.expires_ms.saturating_sub(clock.now_ms());
+        (left_ms > 0).then_some((entry.grant, Origin::Kept { age_ms: ttl_ms.saturating_sub(left_ms) }))
     }
 
     fn board(&self, key: Key) -> Result<Boarded<'_>, Refusal> {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use apigateway::identity_source::IdentitySource;
 
-use super::{Authorizer, Kind, cache::Refusal};
+use super::{Authorizer, Kind};
 use crate::{
     context::{Scope, Variable},
     envelope::Envelope,
@@ -27,6 +27,20 @@ impl Source {
     pub(super) fn is_header(&self) -> bool {
         matches!(self, Self::Named(IdentitySource::Header(_)))
     }
+}
+
+/// The expression of a named source, as the API Reference spells it.
+fn spelled(source: &Source) -> Box<str> {
+    let Source::Named(source) = source else { return "context".into() };
+    let (kind, name) = match source {
+        IdentitySource::Header(name) => ("method.request.header", name),
+        IdentitySource::QueryString(name) => ("method.request.querystring", name),
+        IdentitySource::MultiValueHeader(name) => ("method.request.multivalueheader", name),
+        IdentitySource::MultiValueQueryString(name) => ("method.request.multivaluequerystring", name),
+        IdentitySource::StageVariable(name) => ("stageVariables", name),
+        IdentitySource::Context(path) => ("context", path),
+    };
+    format!("{kind}.{name}").into()
 }
 
 /// Compiles a list of sources separated by commas; an empty text has none.
@@ -50,32 +64,40 @@ pub(super) struct Identity<'a> {
     pub(super) token: Option<Cow<'a, str>>,
 }
 
+/// Why there is no identity.
+pub(super) enum Missing {
+    /// This source has no value.
+    Source(Box<str>),
+    /// The token does not match the expression.
+    Form { token: String, expression: Box<str> },
+}
+
 /// Reads all sources.
 ///
 /// # Errors
-/// [`Refusal::Unauthorized`] if one is missing or empty, or if the token does not match its expression.
+/// [`Missing`] if one is missing or empty, or if the token does not match its expression.
 pub(super) fn check<'a>(
     authorizer: &'a Authorizer,
     matched: &'a Matched,
     envelope: &'a Envelope,
-) -> Result<Identity<'a>, Refusal> {
-    let scope = Scope { matched, envelope, granted: None };
+) -> Result<Identity<'a>, Missing> {
+    let scope = Scope::early(matched, envelope);
     let mut values = Vec::with_capacity(authorizer.sources.len());
     for source in &authorizer.sources {
         let found = read(source, &scope);
         if found.is_empty() || found.iter().all(|value| value.is_empty()) {
-            return Err(Refusal::Unauthorized);
+            return Err(Missing::Source(spelled(source)));
         }
         values.push(found);
     }
     let token = match &authorizer.kind {
         Kind::Request => None,
         Kind::Token(expression) => {
-            let token = values.first().and_then(|found| found.first()).ok_or(Refusal::Unauthorized)?;
-            if expression.as_ref().is_some_and(|expression| !expression.is_match(token)) {
-                return Err(Refusal::Unauthorized);
+            let token = values.first().and_then(|found| found.first()).cloned().unwrap_or_default();
+            if let Some(expression) = expression.as_ref().filter(|expression| !expression.is_match(&token)) {
+                return Err(Missing::Form { token: token.into_owned(), expression: expression.as_str().into() });
             }
-            Some(token.clone())
+            Some(token)
         }
     };
     Ok(Identity { values, token })

@@ -2,23 +2,32 @@
 
 mod answer;
 mod cache;
+mod iam;
 mod identity;
 mod request_event;
+mod resource;
 mod token;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use apigateway::authorizer::Authorizer as Record;
-use lambda::invoke::{InvokeError, Outcome};
+use policy::Effect;
 use regex::Regex;
 use service::Timestamp;
 
-pub(crate) use self::cache::Authorizers;
-use self::{answer::Grant, cache::Refusal, identity::Source};
+pub use self::iam::{Callers, IamCaller, SignatureRefusal, SignedRequest};
+use self::{
+    answer::{Grant, Judged},
+    cache::{Origin as CacheOrigin, Refusal},
+    identity::{Identity, Missing, Source},
+};
+pub(crate) use self::{cache::Authorizers, resource::ResourcePolicy};
 use crate::{
-    Shared, Text,
-    call::{Call, Origin},
+    Body, Shared, Text,
+    call::{self, Call, Origin},
     envelope::Envelope,
+    journal::{Called, Journal, PolicySource, Step},
+    logging::{Level, starred},
     reject::{Rejection, ResponseType},
     route::Matched,
     texts,
@@ -30,9 +39,6 @@ const METHOD_ARN_BYTES_MAX: usize = 1_600;
 /// TTL of an authorizer that names none.
 const TTL_S_DEFAULT: u32 = 300;
 
-/// What is waited beyond a function's own limit before the port itself counts as lost.
-const GRACE: Duration = Duration::from_secs(2);
-
 /// How a method is authorized.
 #[derive(Debug, Clone)]
 pub(crate) enum Authorization {
@@ -40,17 +46,30 @@ pub(crate) enum Authorization {
     Open,
     /// `CUSTOM`, by the program's authorizer of that place.
     Lambda(usize),
+    /// `AWS_IAM`: the call is signed, and the signer's policies decide.
+    Iam,
     /// Not possible, with the reason: every request is refused.
     Broken(Text),
 }
 
 impl Authorization {
+    /// As API Gateway names the kind.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "NONE",
+            Self::Lambda(_) => "CUSTOM",
+            Self::Iam => "AWS_IAM",
+            Self::Broken(_) => "broken",
+        }
+    }
+
     /// From a method's authorization type and its compiled authorizer. Whatever is not known here is refused, never
     /// open.
     pub(crate) fn of(kind: &str, authorizer: Option<&Self>) -> Self {
         match (kind, authorizer) {
             ("NONE", _) => Self::Open,
             ("CUSTOM", Some(authorizer)) => authorizer.clone(),
+            ("AWS_IAM", _) => Self::Iam,
             ("CUSTOM", None) => Self::Broken("the method names no authorizer of this deployment".into()),
             (kind, _) => Self::Broken(format!("the authorization type `{kind}` is not served").into()),
         }
@@ -75,6 +94,14 @@ enum Kind {
 }
 
 impl Authorizer {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn call(&self) -> &Call {
+        &self.call
+    }
+
     /// Compiles an authorizer.
     ///
     /// # Errors
@@ -125,6 +152,11 @@ impl Granted {
         self.latency_ms
     }
 
+    /// The API key the authorizer names, where the API takes keys from it.
+    pub(crate) fn usage_identifier_key(&self) -> Option<&str> {
+        self.grant.usage_identifier_key()
+    }
+
     /// A value of the authorizer's context.
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
         self.context().find(|(name, _)| *name == key).map(|(_, value)| value)
@@ -138,8 +170,17 @@ impl Granted {
 
 /// A request its method's authorization lets through.
 pub(crate) struct Authorized {
-    matched: Matched,
-    granted: Option<Granted>,
+    matched: Arc<Matched>,
+    body: Body,
+    via: Via,
+}
+
+/// What let a request through.
+enum Via {
+    /// Nothing had to.
+    Open,
+    Lambda(Granted),
+    Iam(Arc<IamCaller>),
 }
 
 impl Authorized {
@@ -147,13 +188,24 @@ impl Authorized {
         &self.matched
     }
 
-    pub(crate) fn matched_mut(&mut self) -> &mut Matched {
-        &mut self.matched
+    pub(crate) fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
     }
 
     /// `None` for methods without an authorizer.
     pub(crate) fn granted(&self) -> Option<&Granted> {
-        self.granted.as_ref()
+        match &self.via {
+            Via::Lambda(granted) => Some(granted),
+            Via::Open | Via::Iam(_) => None,
+        }
+    }
+
+    /// Who signed, for AWS_IAM methods.
+    pub(crate) fn caller(&self) -> Option<&IamCaller> {
+        match &self.via {
+            Via::Iam(caller) => Some(caller),
+            Via::Open | Via::Lambda(_) => None,
+        }
     }
 }
 
@@ -161,71 +213,180 @@ impl Authorized {
 ///
 /// # Errors
 /// 401 without running the function when an identity source is missing or a token has the wrong form, 401 when the
-/// function says `Unauthorized`; 403 when the returned policy does not allow this method; 414 for a method ARN over
-/// 1600 bytes; 500 when the authorizer cannot be asked or its answer is none.
-pub(crate) async fn authorize(matched: Matched, shared: &Shared, envelope: &Envelope) -> Result<Authorized, Rejection> {
-    let authorizer = match &matched.method().authorization {
-        Authorization::Open => return Ok(Authorized { matched, granted: None }),
-        Authorization::Broken(reason) => return Err(broken(reason)),
-        Authorization::Lambda(place) => matched.program().authorizer(*place).ok_or_else(|| broken("no authorizer"))?,
-    };
+/// function says `Unauthorized`; 403 when the API's resource policy or the returned policy does not allow this method,
+/// or a signed call is not allowed; 414 for a method ARN over 1600 bytes; 500 when the authorizer cannot be asked or its
+/// answer is none.
+pub(crate) async fn authorize(
+    matched: Arc<Matched>,
+    body: Body,
+    shared: &Shared,
+    envelope: &Envelope,
+    journal: &mut Journal,
+) -> Result<Authorized, Rejection> {
+    let authorization = &matched.method().authorization;
+    let policy = matched.program().resource_policy();
+    if matches!((authorization, policy), (Authorization::Open, ResourcePolicy::None)) {
+        return Ok(Authorized { matched, body, via: Via::Open });
+    }
     let method_arn = matched.method_arn();
     if method_arn.len() > METHOD_ARN_BYTES_MAX {
         return Err(Rejection::uri_too_long());
     }
-    let granted =
-        ask(authorizer, &matched, &method_arn, shared, envelope).await.map_err(|refusal| reject(refusal, envelope))?;
-    granted.grant.check(&method_arn, &matched, envelope)?;
-    Ok(Authorized { matched, granted: Some(granted) })
+    let place = match authorization {
+        Authorization::Open => {
+            let judged = policy.ask(&method_arn, &matched, envelope, journal)?;
+            resource::alone(judged, &method_arn, journal)?;
+            return Ok(Authorized { matched, body, via: Via::Open });
+        }
+        Authorization::Iam => {
+            let (caller, body) = iam::authorize(&matched, body, &method_arn, shared, envelope, journal).await?;
+            return Ok(Authorized { matched, body, via: Via::Iam(caller) });
+        }
+        Authorization::Broken(reason) => return Err(broken(reason)),
+        Authorization::Lambda(place) => *place,
+    };
+    // An explicit deny of the API's own policy ends it before the authorizer runs.
+    let judged = policy.ask(&method_arn, &matched, envelope, journal)?;
+    let (granted, verdict) = consult(place, &matched, &method_arn, shared, envelope, journal).await?;
+    let outcome = combine(verdict, judged, journal);
+    journal.grant(granted.clone());
+    if let Err(refused) = outcome {
+        journal.line(Level::Error, || texts::POLICY_REFUSED.to_owned());
+        return Err(refused);
+    }
+    Ok(Authorized { matched, body, via: Via::Lambda(granted) })
+}
+
+/// Runs the authorizer, or finds its answer, and asks the returned policy about this request.
+async fn consult(
+    place: usize,
+    matched: &Matched,
+    method_arn: &str,
+    shared: &Shared,
+    envelope: &Envelope,
+    journal: &mut Journal,
+) -> Result<(Granted, Judged), Rejection> {
+    let authorizer = matched.program().authorizer(place).ok_or_else(|| broken("no authorizer"))?;
+    journal.line(Level::Info, || texts::starting_authorizer(&authorizer.id, envelope.request_id()));
+    let granted = match ask(authorizer, place, matched, method_arn, shared, envelope, journal).await {
+        Ok(granted) => granted,
+        Err(refusal) => {
+            let rejection = reject(refusal, envelope);
+            for cause in rejection.causes() {
+                journal.line(Level::Error, || cause.to_string());
+            }
+            return Err(rejection);
+        }
+    };
+    journal.line(Level::Info, || texts::valid_policy(&starred(granted.principal().unwrap_or_default())));
+    journal.line(Level::Info, || texts::AUTHORIZER_DONE.to_owned());
+    let verdict = granted.grant.verdict(method_arn, matched, envelope);
+    Ok((granted, verdict))
+}
+
+/// Table A of the specification: a deny of either ends it, an allow of either suffices.
+fn combine(verdict: Judged, resource: Option<Judged>, journal: &mut Journal) -> Result<(), Rejection> {
+    let effects = (verdict.effect, resource.as_ref().and_then(|judged| judged.effect));
+    journal.step(verdict.step(PolicySource::Authorizer));
+    if let Some(judged) = resource {
+        journal.step(judged.step(PolicySource::Resource));
+    }
+    let denied = Rejection::of(ResponseType::AccessDenied);
+    match effects {
+        (Some(Effect::Deny), _) => Err(denied.with_message(texts::EXPLICIT_DENY).because(texts::POLICY_REFUSED)),
+        (Some(Effect::Allow), _) | (None, Some(Effect::Allow)) => Ok(()),
+        (None, _) => Err(denied.because(texts::POLICY_REFUSED)),
+    }
 }
 
 /// The authorizer's answer for this caller: from the cache, from a call already under way, or from the function.
 async fn ask(
     authorizer: &Authorizer,
+    place: usize,
     matched: &Matched,
     method_arn: &str,
     shared: &Shared,
     envelope: &Envelope,
+    journal: &mut Journal,
 ) -> Result<Granted, Refusal> {
-    let identity = identity::check(authorizer, matched, envelope)?;
-    let run = async {
-        let event = match &identity.token {
-            Some(token) => token::event(method_arn, token),
-            None => request_event::event(method_arn, matched, envelope),
-        };
-        let started = shared.clock.now_ms();
-        let outcome = invoke(authorizer, event, shared, envelope).await?;
-        let latency_ms = shared.clock.now_ms().saturating_sub(started).max(0);
-        Ok((Arc::new(answer::read(&outcome)?), latency_ms))
+    let identity = identify(authorizer, matched, shared, envelope, journal)?;
+    let key = shared.authorizers.key(matched, &authorizer.id, &identity);
+    journal.step(Step::Identity(key));
+    let event = || match &identity.token {
+        Some(token) => token::event(method_arn, token),
+        None => request_event::event(method_arn, matched, envelope),
     };
-    let (grant, latency_ms) = if authorizer.ttl_ms > 0 && !authorizer.sources.is_empty() {
+    let cached = authorizer.ttl_ms > 0 && !authorizer.sources.is_empty() && !journal.is_test();
+    let run = run(authorizer, Called::Authorizer(place), event, shared, envelope, journal);
+    let found = if cached {
         // The key leaves out method and path on purpose: AWS keeps one answer per stage, authorizer and identity, so a
         // policy naming only the first method refuses the next one until the TTL ends.
-        let key = shared.authorizers.key(matched, &authorizer.id, &identity);
-        shared.authorizers.obtain(key, authorizer.ttl_ms, shared.clock.as_ref(), run).await?
+        shared.authorizers.obtain(key, authorizer.ttl_ms, shared.clock.as_ref(), run).await
     } else {
-        run.await?
+        run.await.map(|(grant, latency_ms)| (grant, CacheOrigin::Fresh { latency_ms }))
+    };
+    let (grant, origin) = found.inspect_err(|refusal| {
+        if let Refusal::NotInvoked(_, why) = refusal {
+            journal.step(Step::NotInvoked { called: Called::Authorizer(place), why: why.clone() });
+        }
+    })?;
+    let latency_ms = match origin {
+        CacheOrigin::Fresh { latency_ms } => latency_ms,
+        CacheOrigin::Kept { age_ms } => {
+            journal.step(Step::Cached { age_ms, ttl_ms: authorizer.ttl_ms });
+            0
+        }
+        CacheOrigin::Coalesced => {
+            journal.step(Step::Coalesced);
+            0
+        }
     };
     Ok(Granted { grant, latency_ms })
 }
 
-async fn invoke(
+/// Reads the identity sources, and says what is missing.
+fn identify<'a>(
+    authorizer: &'a Authorizer,
+    matched: &'a Matched,
+    shared: &Shared,
+    envelope: &'a Envelope,
+    journal: &mut Journal,
+) -> Result<Identity<'a>, Refusal> {
+    match identity::check(authorizer, matched, envelope) {
+        Ok(identity) => {
+            if let Some(token) = &identity.token {
+                journal.line(Level::Info, || texts::incoming_identity(&starred(token)));
+            }
+            Ok(identity)
+        }
+        Err(Missing::Source(expression)) => {
+            journal.step(Step::IdentityMissing(expression));
+            Err(Refusal::Unauthorized)
+        }
+        Err(Missing::Form { token, expression }) => {
+            let identity = Identity { values: vec![vec![token.into()]], token: None };
+            let identity = shared.authorizers.key(matched, &authorizer.id, &identity);
+            journal.step(Step::IdentityMalformed { identity, expression });
+            Err(Refusal::Unauthorized)
+        }
+    }
+}
+
+/// Runs the authorizer's function and reads its answer; with it comes how long that took.
+async fn run(
     authorizer: &Authorizer,
-    event: Vec<u8>,
+    called: Called,
+    event: impl FnOnce() -> Vec<u8>,
     shared: &Shared,
     envelope: &Envelope,
-) -> Result<Outcome, Refusal> {
-    let timeout_ms = shared.options.authorizer_timeout_ms;
-    let request = authorizer.call.with(event, envelope.request_id(), timeout_ms);
-    let deadline = Duration::from_millis(timeout_ms) + GRACE;
-    let reason = match tokio::time::timeout(deadline, shared.invoke.invoke(request)).await {
-        Ok(Ok(outcome)) => return Ok(outcome),
-        Ok(Err(InvokeError::NotPermitted(_))) => texts::INVALID_PERMISSIONS.into(),
-        Ok(Err(InvokeError::CannotAssumeRole(role))) => texts::cannot_assume_role(&role).into(),
-        Ok(Err(InvokeError::TimedOut)) | Err(_) => texts::TIMED_OUT.into(),
-        Ok(Err(InvokeError::Run(error))) => format!("the function did not run: {error:?}").into(),
-    };
-    Err(Refusal::NotAsked(reason))
+    journal: &mut Journal,
+) -> Result<(Arc<Grant>, i64), Refusal> {
+    let request = authorizer.call.with(event(), envelope.request_id(), shared.options.authorizer_timeout_ms);
+    let (outcome, latency_ms) = call::invoke(request, called, shared, journal)
+        .await
+        .map_err(|failed| Refusal::NotInvoked(failed.reason, failed.why))?;
+    journal.line(Level::Trace, || texts::authorizer_result(&outcome.payload));
+    Ok((Arc::new(answer::read(&outcome)?), latency_ms))
 }
 
 fn broken(reason: &str) -> Rejection {
@@ -239,7 +400,7 @@ fn reject(refusal: Refusal, envelope: &Envelope) -> Rejection {
         Refusal::Unauthorized => {
             Rejection::of(ResponseType::Unauthorized).because(texts::unauthorized_request(envelope.request_id()))
         }
-        Refusal::NotAsked(reason) => broken(&reason),
+        Refusal::NotAsked(reason) | Refusal::NotInvoked(reason, _) => broken(&reason),
         Refusal::BadAnswer(reason) => Rejection::of(ResponseType::AuthorizerConfigurationError)
             .because(texts::configuration_error(&reason))
             .because(texts::AUTHORIZER_CONFIGURATION),

@@ -3,6 +3,7 @@
 //! Source: API Gateway Developer Guide, "Input to an Amazon API Gateway Lambda authorizer".
 
 use crate::{
+    context::Scope,
     envelope::Envelope,
     event::{self, Empty, Writer},
     route::Matched,
@@ -15,7 +16,7 @@ pub(super) fn event(method_arn: &str, matched: &Matched, envelope: &Envelope) ->
     out.text("type", "REQUEST");
     out.text("methodArn", method_arn);
     event::request_members(&mut out, matched, envelope, Empty::Object);
-    event::request_context(&mut out, matched, envelope, None);
+    event::request_context(&mut out, &Scope::early(matched, envelope));
     out.close();
     out.finish()
 }

@@ -2,25 +2,21 @@
 //!
 //! Source: API Gateway Developer Guide, "Set up Lambda proxy integrations in API Gateway"; answers recorded on AWS.
 
-use std::time::Duration;
-
 use apigateway::integration::Integration as Record;
 use bytes::Bytes;
-use lambda::invoke::InvokeError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Proxied;
 use crate::{
     Shared,
-    call::{Call, Origin},
+    call::{self, Call, Failed, FailedKind, Origin},
     envelope::Envelope,
+    journal::{Called, Journal, Step},
+    logging::Level,
     reject::{Rejection, ResponseType},
     texts,
 };
-
-/// What is waited beyond the integration's own limit before the port itself counts as lost.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// An AWS_PROXY integration, compiled.
 #[derive(Debug)]
@@ -30,6 +26,10 @@ pub(crate) struct LambdaProxy {
 }
 
 impl LambdaProxy {
+    pub(crate) fn call(&self) -> &Call {
+        &self.call
+    }
+
     pub(super) fn compile(record: &Record, place: &str, origin: &Origin<'_>) -> Result<Self, String> {
         if record.http_method.as_deref() != Some("POST") {
             return Err("a function is invoked by POST".to_owned());
@@ -45,23 +45,23 @@ pub(super) async fn call(
     event: Vec<u8>,
     shared: &Shared,
     envelope: &Envelope,
+    journal: &mut Journal,
 ) -> Result<Proxied, Rejection> {
     let request = proxy.call.with(event, envelope.request_id(), proxy.timeout_ms);
-    let deadline = Duration::from_millis(proxy.timeout_ms) + GRACE;
-    let outcome = match tokio::time::timeout(deadline, shared.invoke.invoke(request)).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(InvokeError::NotPermitted(_))) => return Err(Rejection::api_configuration(texts::INVALID_PERMISSIONS)),
-        Ok(Err(InvokeError::CannotAssumeRole(role))) => {
-            return Err(Rejection::api_configuration(&texts::cannot_assume_role(&role)));
-        }
-        Ok(Err(InvokeError::TimedOut)) | Err(_) => {
-            return Err(Rejection::of(ResponseType::IntegrationTimeout).because(texts::TIMED_OUT));
-        }
-        Ok(Err(InvokeError::Run(error))) => {
-            let reason = format!("the function did not run: {error:?}");
-            return Err(Rejection::of(ResponseType::IntegrationFailure).because(texts::configuration_error(&reason)));
+    let outcome = match call::invoke(request, Called::Integration, shared, journal).await {
+        Ok((outcome, _)) => outcome,
+        Err(Failed { reason, kind, why }) => {
+            journal.step(Step::NotInvoked { called: Called::Integration, why });
+            return Err(match kind {
+                FailedKind::Configuration => Rejection::api_configuration(&reason),
+                FailedKind::TimedOut => Rejection::of(ResponseType::IntegrationTimeout).because(reason),
+                FailedKind::Run => {
+                    Rejection::of(ResponseType::IntegrationFailure).because(texts::configuration_error(&reason))
+                }
+            });
         }
     };
+    journal.line(Level::Trace, || texts::endpoint_answer(&outcome.payload));
     if outcome.function_error.is_some() {
         return Err(Rejection::malformed_proxy_response());
     }

@@ -12,6 +12,7 @@ use crate::{
     authorize::Authorized,
     call::Origin,
     envelope::Envelope,
+    journal::Journal,
     meter::Metered,
     reject::Rejection,
     texts,
@@ -83,12 +84,17 @@ impl Returned {
 /// # Errors
 /// 500 for a MOCK without a status and a function that may not or cannot be called, 502 for a function's failure or
 /// malformed answer, 504 for none in time.
-pub(crate) async fn call(outgoing: Outgoing, shared: &Shared, envelope: &Envelope) -> Result<Returned, Rejection> {
+pub(crate) async fn call(
+    outgoing: Outgoing,
+    shared: &Shared,
+    envelope: &Envelope,
+    journal: &mut Journal,
+) -> Result<Returned, Rejection> {
     let (metered, payload) = outgoing.into_parts();
     let outcome = match (&metered.authorized().matched().method().integration, payload) {
         (Integration::Mock(_), Payload::Mock(text)) => Outcome::Mock(mock::status(&text)?),
         (Integration::LambdaProxy(proxy), Payload::Event(event)) => {
-            Outcome::Proxy(lambda_proxy::call(proxy, event, shared, envelope).await?)
+            Outcome::Proxy(lambda_proxy::call(proxy, event, shared, envelope, journal).await?)
         }
         _ => return Err(Rejection::api_configuration(texts::INVALID_ENDPOINT)),
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, pin::pin};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use lambda::invoke::{InvokeError, Invoker, RunError};
+use lambda::invoke::{InvokeError, Invoker, NotPermitted, RunError};
 use serde_json::{Value, json};
 
 use super::harness::{API, ECHO, HOST, Reply, STAGE, World, allow_all, authorizer, body, mock, proxy, request};
@@ -147,8 +147,7 @@ async fn what_cannot_be_enforced_is_refused_and_never_open() {
     let broken = (500, Some("AuthorizerConfigurationException"), json!({"message": null}));
     let mut world = guarded("TOKEN", Some("method.request.header.Auth"), None);
     let auth = [("Auth", "a")];
-    let spoil: [fn(&mut World); 9] = [
-        |world| world.last_method().authorization_type = "AWS_IAM".to_owned(),
+    let spoil: [fn(&mut World); 8] = [
         |world| world.last_method().authorization_type = "COGNITO_USER_POOLS".to_owned(),
         |world| world.last_method().authorization_type = String::new(),
         |world| world.last_method().authorizer_id = Some("zzzzzz".to_owned()),
@@ -190,7 +189,7 @@ async fn a_validation_expression_must_match_the_whole_token() {
 async fn a_function_that_gives_no_answer_is_a_configuration_error() {
     let world = guarded("TOKEN", Some("method.request.header.Auth"), None);
     for error in [
-        InvokeError::NotPermitted("Sid".to_owned()),
+        InvokeError::NotPermitted(NotPermitted::because("Sid")),
         InvokeError::CannotAssumeRole("r".to_owned()),
         InvokeError::TimedOut,
         InvokeError::Run(RunError::TooLarge),
@@ -391,7 +390,7 @@ async fn functions_answer_whole_and_their_failures_are_502_500_and_504() {
     for (reply, expected) in [
         (raw("\"x\""), failing(502, "Internal server error")),
         (Reply::Throws(json!({"errorMessage": "x"})), failing(502, "Internal server error")),
-        (Reply::Fails(InvokeError::NotPermitted(String::new())), failing(500, "Internal server error")),
+        (Reply::Fails(InvokeError::NotPermitted(NotPermitted::because(""))), failing(500, "Internal server error")),
         (Reply::Fails(InvokeError::CannotAssumeRole("r".into())), failing(500, "Internal server error")),
         (Reply::Fails(InvokeError::Run(RunError::TooLarge)), failing(500, "Internal server error")),
         (Reply::Fails(InvokeError::TimedOut), failing(504, "Endpoint request timed out")),

@@ -15,16 +15,22 @@ use apigateway::{
     resource::Resource,
     rest_api::{EndpointConfiguration, RestApi},
     snapshot::Snapshot,
-    stage::Stage,
+    stage::{MethodSetting, Stage},
+    usage_plan::{KeyInUse, PlanInUse},
 };
 use bytes::Bytes;
-use lambda::invoke::{BoxFuture, FunctionError, Invoke, InvokeError, InvokeRequest, Invoker, Outcome};
+use lambda::invoke::{
+    BoxFuture, FunctionError, Invoke, InvokeError, InvokeRequest, Invoked, Invoker, NotPermitted, Outcome,
+};
 use policy::{Context, Effect, Kind, Policy, Principal, Request};
 use serde_json::{Value, json};
 use service::Timestamp;
 
 use super::Zeros;
-use crate::{Answer, Arrived, Body, Clock, Gateway, Headers, Options, Program};
+use crate::{
+    Answer, Arrived, Body, Callers, Clock, Gateway, Headers, IamCaller, LogSink, Options, Ports, Program,
+    SignatureRefusal, SignedRequest,
+};
 
 pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) const REGION: &str = "us-east-1";
@@ -72,6 +78,14 @@ pub(super) struct Functions {
     pub(super) refused: AtomicUsize,
 }
 
+fn refused() -> Box<NotPermitted> {
+    Box::new(NotPermitted {
+        why: "no statement of the function's policy allows it".to_owned(),
+        detail: Some("statement other came nearest".to_owned()),
+        grantable: true,
+    })
+}
+
 impl Functions {
     /// What the authorizer function answers next; the last reply stays.
     pub(super) fn reply(&self, reply: Option<Reply>) {
@@ -115,7 +129,7 @@ impl Functions {
                 let allowed = !none
                     && Policy::from_value(&document, Kind::Resource).unwrap().evaluate(&call).effect
                         == Some(Effect::Allow);
-                if allowed { Ok(()) } else { Err(InvokeError::NotPermitted(String::new())) }
+                if allowed { Ok(()) } else { Err(InvokeError::NotPermitted(refused())) }
             }
             Invoker::Role { role_arn, .. } => {
                 let roles = self.roles.lock().unwrap();
@@ -126,12 +140,12 @@ impl Functions {
                 if !lists("trusts", "apigateway.amazonaws.com") {
                     return Err(InvokeError::CannotAssumeRole(role_arn.clone()));
                 }
-                if lists("may_invoke", arn) { Ok(()) } else { Err(InvokeError::NotPermitted(String::new())) }
+                if lists("may_invoke", arn) { Ok(()) } else { Err(InvokeError::NotPermitted(refused())) }
             }
         }
     }
 
-    async fn run(&self, request: InvokeRequest) -> Result<Outcome, InvokeError> {
+    async fn run(&self, request: InvokeRequest) -> Result<Invoked, InvokeError> {
         if let Err(error) = self.permitted(&request) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(error);
@@ -157,13 +171,43 @@ impl Functions {
             _ if echo => (Bytes::from(json!({"statusCode": 200, "body": "{\"ok\":true}"}).to_string()), None),
             _ => (Bytes::from_static(b"\"must not run\""), None),
         };
-        Ok(Outcome { payload, function_error, executed_version: "$LATEST".to_owned(), log_tail: None, duration_us: 1 })
+        let outcome =
+            Outcome { payload, function_error, executed_version: "$LATEST".to_owned(), log_tail: None, duration_us: 1 };
+        Ok(Invoked { outcome, permission: "the function's policy allows it".into() })
     }
 }
 
 impl Invoke for Functions {
-    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Outcome, InvokeError>> {
+    fn invoke(&self, request: InvokeRequest) -> BoxFuture<'_, Result<Invoked, InvokeError>> {
         Box::pin(self.run(request))
+    }
+}
+
+/// Callers by the value of their `Authorization` header, which stands for a signature.
+#[derive(Default)]
+pub(super) struct Signers(pub(super) Mutex<BTreeMap<String, Arc<IamCaller>>>);
+
+impl Callers for Signers {
+    fn authenticate(&self, request: SignedRequest) -> BoxFuture<'_, Result<Arc<IamCaller>, SignatureRefusal>> {
+        let found = match request.headers.last("Authorization") {
+            None => Err(SignatureRefusal::Missing),
+            Some(value) => self.0.lock().unwrap().get(value).cloned().ok_or_else(|| SignatureRefusal::Invalid {
+                error_type: "UnrecognizedClientException".to_owned(),
+                message: "The security token included in the request is invalid.".to_owned(),
+            }),
+        };
+        Box::pin(std::future::ready(found))
+    }
+}
+
+/// Log lines by group.
+#[derive(Default)]
+pub(super) struct Lines(pub(super) Mutex<Vec<(String, String)>>);
+
+impl LogSink for Lines {
+    fn put(&self, account: &str, _: &str, group: &str, _: &str, events: Vec<(i64, String)>, _: bool) {
+        assert_eq!(account, ACCOUNT);
+        self.0.lock().unwrap().extend(events.into_iter().map(|(_, text)| (group.to_owned(), text)));
     }
 }
 
@@ -172,20 +216,28 @@ pub(super) struct World {
     pub(super) gateway: Gateway,
     pub(super) clock: Arc<TestClock>,
     pub(super) functions: Arc<Functions>,
+    pub(super) signers: Arc<Signers>,
+    pub(super) lines: Arc<Lines>,
     pub(super) snapshot: Snapshot,
     pub(super) stage: Stage,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::with(Options::default())
+        Self::with(Options { decision_header: false, ..Options::default() })
     }
 
     pub(super) fn with(options: Options) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(START_MS)));
         let functions = Arc::new(Functions::default());
-        let gateway = Gateway::new(options, Arc::clone(&functions) as _, Arc::clone(&clock) as _, Arc::new(Zeros) as _);
-        Self { gateway, clock, functions, snapshot: snapshot(), stage: stage() }
+        let (signers, lines) = (Arc::new(Signers::default()), Arc::new(Lines::default()));
+        let ports = Ports {
+            invoke: Arc::clone(&functions) as _,
+            callers: Arc::clone(&signers) as _,
+            logs: Arc::clone(&lines) as _,
+        };
+        let gateway = Gateway::new(options, ports, Arc::clone(&clock) as _, Arc::new(Zeros) as _);
+        Self { gateway, clock, functions, signers, lines, snapshot: snapshot(), stage: stage() }
     }
 
     /// Adds the resources of a path and a method on its end.
@@ -230,6 +282,34 @@ impl World {
     /// Publishes the snapshot as it is now.
     pub(super) fn deploy(&self) {
         self.gateway.publish(Program::compile(&self.snapshot, &self.stage).unwrap());
+    }
+
+    /// Turns every line of the execution log on.
+    pub(super) fn log(&mut self) {
+        let all = MethodSetting {
+            logging_level: Some("INFO".to_owned()),
+            data_trace_enabled: Some(true),
+            ..MethodSetting::default()
+        };
+        self.stage.method_settings.insert("*/*".to_owned(), all);
+    }
+
+    /// Makes an API key of that value in a plan of the stage.
+    pub(super) fn key(&self, value: &str) {
+        let plan = PlanInUse {
+            plan_id: "plan01".to_owned(),
+            stages: vec![(API.to_owned(), STAGE.to_owned())],
+            throttle: None,
+            quota: None,
+        };
+        let key = KeyInUse {
+            key_id: "key0000001".to_owned(),
+            value: value.to_owned(),
+            enabled: true,
+            name: None,
+            plans: vec![plan],
+        };
+        self.gateway.publish_keys(ACCOUNT, REGION, vec![key]);
     }
 
     /// Lets the gateway call a function from anywhere.
@@ -356,11 +436,14 @@ fn snapshot() -> Snapshot {
             },
             disable_execute_api_endpoint: false,
             root_resource_id: root.id.clone(),
+            policy: None,
+            policy_principals: BTreeMap::new(),
             tags: BTreeMap::new(),
         },
         resources: vec![root],
         methods: Vec::new(),
         authorizers: Vec::new(),
+        gateway_responses: Vec::new(),
     }
 }
 
@@ -375,5 +458,8 @@ fn stage() -> Stage {
         created_date: Timestamp::from_ms(START_MS),
         last_updated_date: Timestamp::from_ms(START_MS),
         authorizers_epoch: 0,
+        method_settings: BTreeMap::new(),
+        method_spellings: BTreeMap::new(),
+        access_log_settings: None,
     }
 }

@@ -315,11 +315,12 @@ async fn control(
 fn tell(answer: &Answer, method: &str, host: &str, path: &str) {
     let (Some(refusal), false) = (answer.refusal, answer.causes.is_empty()) else { return };
     let request_id = answer.header("x-amzn-RequestId").unwrap_or_default();
+    let decision = answer.decision.as_deref().unwrap_or_default();
     let (status, kind, why) = (answer.status, refusal.name(), answer.causes.join("; "));
     if status >= 500 {
-        tracing::warn!(request_id, status, kind, method, host, path, "{why}");
+        tracing::warn!(request_id, decision, status, kind, method, host, path, "{why}");
     } else {
-        tracing::debug!(request_id, status, kind, method, host, path, "{why}");
+        tracing::debug!(request_id, decision, status, kind, method, host, path, "{why}");
     }
 }
 

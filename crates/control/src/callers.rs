@@ -1,0 +1,104 @@
+//! Who signed a data-plane request, for AWS_IAM methods.
+
+use std::sync::{Arc, Weak};
+
+use gateway::{Callers, IamCaller, SignatureRefusal, SignedRequest};
+use lambda::invoke::BoxFuture;
+use platform::iam;
+use policy::{Kind, Policy};
+use service::{Caller, Result, Tx};
+use wire::sigv4::{Body, Dialect, RequestHead};
+
+use crate::{Inner, authorize, reader::SnapshotReader, verify::Verifier};
+
+/// Name of the service that data-plane requests are signed for.
+const SIGNING_NAME: &str = "execute-api";
+
+/// A caller, or why there is none.
+type Found = std::result::Result<Arc<IamCaller>, SignatureRefusal>;
+
+/// The data plane's way to identities. Each signed request reads one snapshot of the store, so a key that is switched
+/// off or a policy that changes counts from the next request on.
+pub(crate) struct SignedCallers {
+    inner: Weak<Inner>,
+}
+
+impl SignedCallers {
+    pub(crate) fn new(inner: Weak<Inner>) -> Self {
+        Self { inner }
+    }
+}
+
+impl Callers for SignedCallers {
+    fn authenticate(&self, request: SignedRequest) -> BoxFuture<'_, Found> {
+        let inner = self.inner.upgrade();
+        Box::pin(async move {
+            let found = match inner {
+                Some(inner) => tokio::task::spawn_blocking(move || find(&inner, &request)).await.ok(),
+                None => None,
+            };
+            // Nothing that fails here may let anybody in.
+            found.unwrap_or_else(|| Err(failed()))
+        })
+    }
+}
+
+fn failed() -> SignatureRefusal {
+    SignatureRefusal::Invalid {
+        error_type: "InternalFailure".to_owned(),
+        message: "The caller's identity could not be looked up".to_owned(),
+    }
+}
+
+fn find(inner: &Inner, request: &SignedRequest) -> Found {
+    let headers: Vec<(&str, &[u8])> = request.headers.iter().map(|(name, value)| (name, value.as_bytes())).collect();
+    let head = RequestHead {
+        method: &request.method,
+        raw_path: &request.raw_path,
+        raw_query: request.raw_query.as_deref(),
+        headers: &headers,
+    };
+    let mut reader = SnapshotReader::new(&*inner.store, &inner.vault).map_err(|_| failed())?;
+    let mut tx = Tx::new(&mut reader);
+    let verifier = Verifier {
+        vault: &inner.vault,
+        keys: &inner.signing_keys,
+        development: inner.options.development_credentials,
+        now: inner.clock.now(),
+    };
+    let found = verifier.authenticate(&head, Body::Bytes(&request.body), Dialect::RestJson, SIGNING_NAME, &mut tx);
+    let caller = match found {
+        Ok(found) => found.caller.ok_or(SignatureRefusal::Missing)?,
+        Err(refused) if refused.error.code.starts_with("ExpiredToken") => {
+            return Err(SignatureRefusal::Expired(refused.error.message));
+        }
+        Err(refused) => {
+            return Err(SignatureRefusal::Invalid {
+                error_type: refused.error.code.to_string(),
+                message: refused.error.message,
+            });
+        }
+    };
+    identify(inner, &mut tx, &caller).map(Arc::new).map_err(|_| failed())
+}
+
+/// The caller with everything that says what they may do.
+fn identify(inner: &Inner, tx: &mut Tx<'_>, caller: &Caller) -> Result<IamCaller> {
+    let documents = iam::principal::documents(tx, caller)?;
+    let compile = |texts: &[String], kind: Kind| -> Result<Vec<Arc<Policy>>> {
+        texts.iter().map(|text| inner.compiled.get(text, kind)).collect()
+    };
+    let session = caller.session.as_ref().filter(|session| !session.policies.is_empty());
+    Ok(IamCaller {
+        account: caller.account.as_str().to_owned(),
+        arn: caller.arn(),
+        user_id: caller.user_id(),
+        access_key_id: caller.access_key_id.clone(),
+        principal: caller.principal(),
+        is_root: caller.is_root(),
+        identity: compile(&documents.identity, Kind::Identity)?,
+        boundary: documents.boundary.as_deref().map(|text| inner.compiled.get(text, Kind::Boundary)).transpose()?,
+        session: session.map(|session| compile(&session.policies, Kind::Session)).transpose()?,
+        keys: authorize::caller_keys(caller),
+    })
+}

@@ -1,0 +1,149 @@
+//! AWS_IAM methods: a signed call, and the policies of both sides.
+//!
+//! Who signed is found by a port, since keys and identities are the control plane's. What the caller may do is decided
+//! here, of the caller's policies and the API's own. A caller of another account needs both; one of the API's account
+//! needs either. The sources do not say what happens to a foreign caller where the API has no policy; it is refused, as
+//! everywhere else across accounts.
+//!
+//! Sources: API Gateway Developer Guide, "Control access to a REST API with IAM permissions", "How API Gateway resource
+//! policies affect authorization workflow"; IAM User Guide, "Cross-account policy evaluation logic".
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lambda::invoke::BoxFuture;
+use policy::{Decide, Decision, Policy, Principal, Request, decide};
+
+use super::{
+    answer::INVOKE,
+    conditions,
+    resource::{ResourcePolicy, denied, masked},
+};
+use crate::{
+    Body, Headers, Shared, arrived,
+    envelope::Envelope,
+    journal::{Journal, Step},
+    reject::{Rejection, ResponseType},
+    route::Matched,
+};
+
+/// A request whose signature is to be looked at.
+#[derive(Debug, Clone)]
+pub struct SignedRequest {
+    pub method: String,
+    /// As received, still percent-encoded.
+    pub raw_path: String,
+    pub raw_query: Option<String>,
+    pub headers: Headers,
+    /// The whole body: its digest is part of what was signed.
+    pub body: Bytes,
+}
+
+/// Who signed a request, and everything that says what they may do.
+#[derive(Debug, Clone)]
+pub struct IamCaller {
+    /// 12 digits.
+    pub account: String,
+    /// ARN of the user, the root or the session.
+    pub arn: String,
+    /// `aws:userid`.
+    pub user_id: String,
+    pub access_key_id: String,
+    pub principal: Principal,
+    pub is_root: bool,
+    /// Policies of the user, or of the role.
+    pub identity: Vec<Arc<Policy>>,
+    pub boundary: Option<Arc<Policy>>,
+    /// Policies of the session; `None` if it was made without.
+    pub session: Option<Vec<Arc<Policy>>>,
+    /// Condition keys about the caller, such as `aws:PrincipalArn`.
+    pub keys: Vec<(String, String)>,
+}
+
+/// Why a request has no caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureRefusal {
+    /// It is not signed.
+    Missing,
+    /// The session has expired.
+    Expired(String),
+    /// Everything else, in AWS's words: error type and message.
+    Invalid { error_type: String, message: String },
+}
+
+/// Finds out who signed a request.
+pub trait Callers: Send + Sync {
+    /// Verifies the signature against service `execute-api` and finds the identity behind its key.
+    fn authenticate(&self, request: SignedRequest) -> BoxFuture<'_, Result<Arc<IamCaller>, SignatureRefusal>>;
+}
+
+/// Authorizes a signed call. The body is read for its digest and given back.
+///
+/// # Errors
+/// 403 for a call that is not signed, signed wrongly or not allowed; 413 and 400 for the body.
+pub(super) async fn authorize(
+    matched: &Matched,
+    body: Body,
+    method_arn: &str,
+    shared: &Shared,
+    envelope: &Envelope,
+    journal: &mut Journal,
+) -> Result<(Arc<IamCaller>, Body), Rejection> {
+    let arrived = matched.arrived();
+    let body = arrived::read(body, &shared.options).await?;
+    let request = SignedRequest {
+        method: arrived.method.to_string(),
+        raw_path: arrived.raw_path.clone(),
+        raw_query: arrived.raw_query.clone(),
+        headers: arrived.headers.clone(),
+        body: body.clone(),
+    };
+    let caller = shared.callers.authenticate(request).await.map_err(unsigned)?;
+    journal.caller(Arc::clone(&caller));
+    let resource = match matched.program().resource_policy() {
+        ResourcePolicy::None => None,
+        ResourcePolicy::Compiled(policy) => Some(policy.as_ref()),
+        ResourcePolicy::Broken(reason) => return Err(Rejection::api_configuration(reason)),
+    };
+    let mut context = conditions(matched, envelope);
+    for (key, value) in &caller.keys {
+        context.insert(key, value.as_str());
+    }
+    let identity: Vec<&Policy> = caller.identity.iter().map(Arc::as_ref).collect();
+    let session: Option<Vec<&Policy>> = caller.session.as_ref().map(|list| list.iter().map(Arc::as_ref).collect());
+    let decision = decide(&Decide {
+        identity: &identity,
+        boundary: caller.boundary.as_deref(),
+        session: session.as_deref(),
+        resource,
+        same_account: caller.account == matched.program().account(),
+        is_root: caller.is_root,
+        request: &Request { action: INVOKE, resource: method_arn, principal: &caller.principal, context: &context },
+    });
+    match decision {
+        Decision::Denied(denial) => {
+            let sentence = denial.sentence(&caller.arn, INVOKE, &masked(method_arn));
+            journal.step(Step::Iam(sentence.clone().into()));
+            Err(denied(sentence))
+        }
+        _ => {
+            let rule = if resource.is_some() {
+                "the caller's policies and the API's resource policy together allow it"
+            } else {
+                "the caller's policies allow it"
+            };
+            journal.step(Step::Iam(rule.into()));
+            Ok((caller, Body::Full(body)))
+        }
+    }
+}
+
+fn unsigned(refusal: SignatureRefusal) -> Rejection {
+    match refusal {
+        SignatureRefusal::Missing => Rejection::of(ResponseType::MissingAuthenticationToken),
+        SignatureRefusal::Expired(message) => Rejection::of(ResponseType::ExpiredToken).with_message(message),
+        SignatureRefusal::Invalid { error_type, message } => {
+            Rejection::of(ResponseType::InvalidSignature).with_message(message).with_error_type(error_type)
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What was decided about one request, written down by the code that decided it.
+//!
+//! A journal is the one source of the three accounts of a request: the decision that `explain` shows, the execution log
+//! in AWS's words, and the access log line. Nothing is worked out afterwards from an answer.
+
+use std::sync::Arc;
+
+use policy::{Effect, StatementRef};
+
+use crate::{
+    Text,
+    authorize::{Granted, IamCaller},
+    context::Scope,
+    envelope::Envelope,
+    logging::Level,
+    route::Matched,
+    texts,
+};
+
+/// One thing that was decided. None of these holds a token, a key or an event; identities are keyed digests.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// An identity source had no value: the expression.
+    IdentityMissing(Box<str>),
+    /// The token does not have the form the authorizer's expression asks for.
+    IdentityMalformed { identity: u128, expression: Box<str> },
+    /// Every identity source had a value; a digest of them under this node's secret.
+    Identity(u128),
+    /// The authorizer's answer was in the cache.
+    Cached { age_ms: i64, ttl_ms: i64 },
+    /// Another request with the same identity had the authorizer running already; this one took its answer.
+    Coalesced,
+    /// A function was run.
+    Invoked { called: Called, permission: Text, latency_ms: i64 },
+    /// A function may not or could not be run.
+    NotInvoked { called: Called, why: Box<NotInvoked> },
+    /// What a policy said.
+    Policy { source: PolicySource, effect: Option<Effect>, statement: Option<StatementRef>, nearest: Option<Box<str>> },
+    /// A signed call's caller, by ARN.
+    Caller(Box<str>),
+    /// Which rule of IAM let a signed call through or refused it.
+    Iam(Text),
+    /// The API key a method required: what became of it, and the key's id if it is known.
+    ApiKey { found: Text, key_id: Option<Box<str>> },
+}
+
+/// On whose account a function was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// The authorizer of that place in the program.
+    Authorizer(usize),
+    Integration,
+}
+
+/// Why a function was not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotInvoked {
+    /// For the API's owner.
+    pub(crate) why: String,
+    /// For the function's owner besides: which statement came nearest, and where it failed.
+    pub(crate) detail: Option<String>,
+    /// Whether a statement of the function's policy would help.
+    pub(crate) grantable: bool,
+    /// The role that could not be assumed.
+    pub(crate) role: Option<String>,
+}
+
+/// Whose policy spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PolicySource {
+    /// The one the authorizer answered.
+    Authorizer,
+    /// The API's own.
+    Resource,
+}
+
+/// A request's journal.
+pub(crate) struct Journal {
+    place: Option<Arc<Matched>>,
+    granted: Option<Granted>,
+    caller: Option<Arc<IamCaller>>,
+    steps: Vec<Step>,
+    level: Level,
+    test: bool,
+    lines: Vec<String>,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            place: None,
+            granted: None,
+            caller: None,
+            steps: Vec::new(),
+            level: Level::Off,
+            test: false,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Says where the request arrived; from here on its stage's settings for logging hold.
+    pub(crate) fn locate(&mut self, matched: Arc<Matched>) {
+        self.level = matched.method().logging.level();
+        self.steps.reserve(4);
+        self.place = Some(matched);
+    }
+
+    /// Of a test-invoke: every line is written, whatever the stage says, and no cached answer counts.
+    pub(crate) fn test(&mut self) {
+        self.level = Level::Trace;
+        self.test = true;
+    }
+
+    pub(crate) fn is_test(&self) -> bool {
+        self.test
+    }
+
+    /// What the authorizer granted, kept for whoever words the answer: a refusal may show the authorizer's context.
+    pub(crate) fn grant(&mut self, granted: Granted) {
+        self.granted = Some(granted);
+    }
+
+    /// Who signed the call.
+    pub(crate) fn caller(&mut self, caller: Arc<IamCaller>) {
+        self.step(Step::Caller(caller.arn.as_str().into()));
+        self.caller = Some(caller);
+    }
+
+    /// What templates and log lines may look at, as far as it is known; `None` where no stage was found.
+    pub(crate) fn scope<'a>(&'a self, envelope: &'a Envelope) -> Option<Scope<'a>> {
+        let matched = self.place.as_deref()?;
+        let caller = self.caller.as_deref();
+        Some(Scope { granted: self.granted.as_ref(), caller, ..Scope::early(matched, envelope) })
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// A line of the execution log; made only if the stage wants lines of that level.
+    pub(crate) fn line(&mut self, level: Level, text: impl FnOnce() -> String) {
+        if level <= self.level {
+            self.lines.push(text());
+        }
+    }
+
+    /// Where the request arrived: `None` for a host or stage that serves nothing.
+    pub(crate) fn place(&self) -> Option<&Arc<Matched>> {
+        self.place.as_ref()
+    }
+
+    /// Says that the integration begins.
+    pub(crate) fn begin(&mut self, envelope: &Envelope) {
+        let Some(matched) = self.place.as_ref().filter(|_| self.level >= Level::Info) else { return };
+        let lines = [
+            texts::starting_execution(envelope.request_id()),
+            texts::method_and_path(matched.verb(), &matched.method().resource_path),
+        ];
+        self.lines.extend(lines);
+    }
+
+    /// Whether anything of the request goes to a log.
+    pub(crate) fn is_logged(&self) -> bool {
+        let access = || self.place.as_ref().is_some_and(|matched| matched.program().access_log().is_some());
+        self.level > Level::Off || access()
+    }
+
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
+    pub(crate) fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+}

@@ -1,0 +1,115 @@
+//! The newest decisions of this node, by id, in bounded memory.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The name of a decision: which ring it lies in, and its place there. Not a secret; who may read one is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecisionId {
+    /// Tells rings apart, those of earlier starts of a server included.
+    tag: u32,
+    sequence: u64,
+}
+
+impl DecisionId {
+    /// Characters of an id: 8 hexadecimal digits of the ring's tag and 12 of the place.
+    const CHARS: usize = 20;
+
+    /// Reads an id as [`fmt::Display`] writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |text: &str| u64::from_str_radix(text, 16).ok();
+        if text.len() != Self::CHARS || !text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        {
+            return None;
+        }
+        let (tag, sequence) = text.split_at(8);
+        Some(Self { tag: u32::try_from(digits(tag)?).ok()?, sequence: digits(sequence)? })
+    }
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0_u8; Self::CHARS];
+        let digits = (u128::from(self.tag) << 48) | u128::from(self.sequence & 0xffff_ffff_ffff);
+        for (at, byte) in text.iter_mut().enumerate() {
+            let nibble = u8::try_from((digits >> (4 * (Self::CHARS - 1 - at))) & 0xf).unwrap_or_default();
+            *byte = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Keeps the newest values. Writers of different places do not meet.
+pub struct Ring<T> {
+    tag: u32,
+    next: AtomicU64,
+    slots: Box<[Mutex<Option<(u64, Arc<T>)>>]>,
+}
+
+impl<T> Ring<T> {
+    /// A ring for `capacity` values, at least one; `tag` should be drawn at random.
+    #[must_use]
+    pub fn new(capacity: usize, tag: u32) -> Self {
+        let slots = std::iter::repeat_with(Mutex::default).take(capacity.max(1)).collect();
+        Self { tag, next: AtomicU64::new(1), slots }
+    }
+
+    /// Keeps a value in place of the oldest, and names it.
+    pub fn keep(&self, value: T) -> DecisionId {
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(slot) = self.slot(sequence) {
+            let value = Some((sequence, Arc::new(value)));
+            let before = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), value);
+            drop(before);
+        }
+        DecisionId { tag: self.tag, sequence }
+    }
+
+    /// The value of that name, if it is kept still.
+    #[must_use]
+    pub fn get(&self, id: DecisionId) -> Option<Arc<T>> {
+        if id.tag != self.tag {
+            return None;
+        }
+        let slot = self.slot(id.sequence)?.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref().filter(|(sequence, _)| *sequence == id.sequence).map(|(_, value)| Arc::clone(value))
+    }
+
+    fn slot(&self, sequence: u64) -> Option<&Mutex<Option<(u64, Arc<T>)>>> {
+        let place = sequence % u64::try_from(self.slots.len()).ok()?;
+        self.slots.get(usize::try_from(place).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DecisionId, Ring};
+
+    #[test]
+    fn the_newest_values_are_found_by_their_ids_and_no_other_rings() {
+        let (ring, other) = (Ring::new(2, 7), Ring::new(2, 8));
+        let ids: Vec<DecisionId> = (0..3).map(|value| ring.keep(value)).collect();
+        assert_eq!(ring.get(ids[0]), None, "the oldest made room");
+        assert_eq!(ring.get(ids[1]).as_deref(), Some(&1));
+        assert_eq!(ring.get(ids[2]).as_deref(), Some(&2));
+        other.keep(9);
+        other.keep(9);
+        assert_eq!(other.get(ids[1]), None);
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        let id = Ring::new(1, 0xdead_beef).keep(());
+        assert_eq!(id.to_string(), "deadbeef000000000001");
+        assert_eq!(DecisionId::parse(&id.to_string()), Some(id));
+        for text in ["", "deadbeef", "DEADBEEF000000000001", "deadbeef00000000000g", "deadbeef0000000000011", "é"] {
+            assert_eq!(DecisionId::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `portcullis explain`: why a request was answered as it was, and what would change that.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    account,
+    admin::{self, Ask, Reply},
+    cli::{Failure, Output, Place},
+    terminal,
+};
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The decision, from the header x-portcullis-decision of an answer or from the server's log
+    id: String,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// When no server runs on the data directory, or it keeps no such decision.
+pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
+    let data_dir = args.place.resolve()?.data_dir;
+    let decision = match admin::ask(&data_dir, &Ask::Explain { id: args.id.clone() })? {
+        Reply::Explained(decision) => decision,
+        other => return Err(account::unexpected(other).into()),
+    };
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&decision).map_err(anyhow::Error::from)? + "\n",
+        Output::Text => text(&decision),
+    };
+    terminal::out(&text)?;
+    Ok(())
+}
+
+/// A decision for people: the request, the steps, the last word, and what to do.
+fn text(decision: &Value) -> String {
+    let field = |name: &str| shown(decision.get(name));
+    let mut out = String::new();
+    let mut line = |label: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{label:<12}{value}");
+        }
+    };
+    line("Decision", field("decisionId"));
+    line("Time", field("time"));
+    line("Request", field("requestId"));
+    line("Account", field("accountId"));
+    line("API", [field("apiId"), field("stage")].join(" ").trim().to_owned());
+    line("Request of", [field("httpMethod"), field("path")].join(" ").trim().to_owned());
+    line("Method", [field("resourcePath"), field("authorization")].join(" ").trim().to_owned());
+    line("Method ARN", field("methodArn"));
+    line("Caller", field("caller"));
+    line("Operation", [field("service"), field("operation")].join(" ").trim().to_owned());
+    line("Status", field("status"));
+    for step in decision.get("steps").and_then(Value::as_array).into_iter().flatten() {
+        let member = |name: &str| shown(step.get(name));
+        let _ = writeln!(out, "\n{}: {}", member("step"), member("text"));
+        for (label, name) in
+            [("function", "function"), ("source ARN", "sourceArn"), ("identity", "identity"), ("detail", "detail")]
+        {
+            let value = member(name);
+            if !value.is_empty() {
+                let _ = writeln!(out, "  {label:<11}{value}");
+            }
+        }
+    }
+    let _ = writeln!(out, "\n{}", field("rule"));
+    let repair: Vec<String> =
+        decision.get("repair").and_then(Value::as_array).into_iter().flatten().map(|it| shown(Some(it))).collect();
+    if !repair.is_empty() {
+        let _ = writeln!(out, "\nTo change that:");
+        for command in repair {
+            let _ = writeln!(out, "  {command}");
+        }
+    }
+    out
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn a_decision_reads_from_the_request_to_the_repair() {
+        let text = super::text(&json!({
+            "decisionId": "d", "apiId": "api", "stage": "Dev", "status": 500,
+            "steps": [{ "step": "authorizer", "text": "no statement", "sourceArn": "arn:x", "detail": null }],
+            "rule": "AUTHORIZER_CONFIGURATION_ERROR: why", "repair": ["aws lambda add-permission"],
+        }));
+        let expected = "Decision    d\nAPI         api Dev\nStatus      500\n\nauthorizer: no statement\n  source ARN arn:x\n\n\
+                        AUTHORIZER_CONFIGURATION_ERROR: why\n\nTo change that:\n  aws lambda add-permission\n";
+        assert_eq!(text, expected);
+    }
+}
