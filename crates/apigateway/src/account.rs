@@ -174,7 +174,10 @@ mod tests {
         let no_trust = "BadRequest 400 The role ARN does not have required permissions configured. Please grant trust \
              permission for API Gateway and add the required role policy.";
         world.refuses("UpdateAccount", set.clone(), no_trust);
-        world.log_role(r#"{"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}}"#);
+        world.log_role(
+            r#"{"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole"}}"#,
+        );
         world.refuses("UpdateAccount", set.clone(), no_trust);
         world.may_log();
         let answer = world.ok("GetAccount", json!({}));

@@ -7,7 +7,7 @@ use service::patch::{Op, Step};
 use service::{Cx, Entry, Operation, Parent, Record, Result, Tx};
 
 use crate::error::{bad_request, not_found, not_in_enum};
-use crate::limits::{TEMPLATE_BYTES_MAX, check_entries, check_text};
+use crate::limits::{GATEWAY_RESPONSE_BYTES_MAX, TEMPLATE_BYTES_MAX, check_entries, check_text};
 use crate::mapping::{self, invalid_parameter};
 use crate::method_response::check_status_code;
 use crate::page::Page;
@@ -221,6 +221,12 @@ fn customised(cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str) -> Result<BTreeMap<String
 
 fn store(cx: &Cx<'_>, tx: &mut Tx<'_>, api: &str, response: GatewayResponse) -> Result<GatewayResponseOutput> {
     check(&response)?;
+    let bytes = serde_json::to_vec(&response).map_or(usize::MAX, |document| document.len());
+    if bytes > GATEWAY_RESPONSE_BYTES_MAX {
+        return Err(bad_request(format!(
+            "The gateway response is too large, can be at most {GATEWAY_RESPONSE_BYTES_MAX} bytes."
+        )));
+    }
     tx.put(&cx.scope(), api, &response.response_type, &response)?;
     let response_type = response.response_type.clone();
     Ok(shown(&response_type, &BTreeMap::from([(response_type.clone(), response)])))

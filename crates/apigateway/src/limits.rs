@@ -33,6 +33,8 @@ pub const METHOD_SETTINGS_MAX: usize = 1_000;
 pub const MAP_ENTRIES_MAX: usize = 100;
 /// One mapping template.
 pub const TEMPLATE_BYTES_MAX: usize = 300 * 1024;
+/// One stored gateway response. AWS names no number.
+pub const GATEWAY_RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 /// One stored method with its integration and responses. AWS names no number.
 pub const METHOD_BYTES_MAX: usize = 1024 * 1024;
 /// One frozen API, which is AWS's limit for an API's definition.

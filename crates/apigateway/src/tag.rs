@@ -1,4 +1,5 @@
-//! Tags of APIs, stages, API keys and usage plans, addressed by ARN. They live in the tagged record; this noun has none of its own.
+//! Tags of APIs, stages, API keys and usage plans, addressed by ARN. They live in the tagged record; this noun has none
+//! of its own.
 
 use std::collections::BTreeMap;
 
