@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lambda::permission::add_permission_command;
-use policy::{Effect, StatementRef};
+use policy::{DeniedBy, Effect, StatementRef};
 use serde_json::{Map, Value, json};
 use service::Timestamp;
 
@@ -198,7 +198,8 @@ impl Decision {
                 policy_shown(*source, *effect, statement.as_ref(), nearest.as_deref())
             }
             Step::Caller(arn) => json!({ "step": "caller", "arn": arn, "text": format!("signed by {arn}") }),
-            Step::Iam(rule) => json!({ "step": "iam", "text": rule }),
+            Step::Iam { text, nearest: None, .. } => json!({ "step": "iam", "text": text }),
+            Step::Iam { text, nearest: Some(near), .. } => json!({ "step": "iam", "text": format!("{text}; {near}") }),
             Step::ApiKey { found, key_id } => json!({ "step": "apiKey", "keyId": key_id, "text": found }),
         }
     }
@@ -264,6 +265,18 @@ impl Decision {
         ]
     }
 
+    /// How the API's resource policy is changed.
+    fn repair_policy(api: &str, redeploy: String) -> Vec<String> {
+        vec![
+            format!("aws apigateway get-rest-api --rest-api-id {api} --query policy --output text"),
+            format!(
+                "aws apigateway update-rest-api --rest-api-id {api} --patch-operations \
+                 \"$(jq -n --rawfile p policy.json '[{{op:\"replace\",path:\"/policy\",value:$p}}]')\""
+            ),
+            redeploy,
+        ]
+    }
+
     /// What would let the request through, where one step says so.
     fn repair(&self, step: &Step) -> Vec<String> {
         let Some(place) = &self.place else { return Vec::new() };
@@ -294,15 +307,13 @@ impl Decision {
             Step::Policy { source: PolicySource::Resource, effect, .. }
                 if *effect != Some(Effect::Allow) && self.refusal == Some(ResponseType::AccessDenied) =>
             {
-                vec![
-                    format!("aws apigateway get-rest-api --rest-api-id {api} --query policy --output text"),
-                    format!(
-                        "aws apigateway update-rest-api --rest-api-id {api} --patch-operations \
-                     op=replace,path=/policy,value=\"$(jq -c . policy.json | jq -R .)\""
-                    ),
-                    redeploy(),
-                ]
+                Self::repair_policy(api, redeploy())
             }
+            Step::Iam { by: Some(DeniedBy::NoIdentityAllow), .. } => vec![format!(
+                "let a policy of the caller allow execute-api:Invoke on {}, in the caller's account",
+                place.method_arn()
+            )],
+            Step::Iam { by: Some(DeniedBy::NoResourceAllow), .. } => Self::repair_policy(api, redeploy()),
             Step::ApiKey { key_id, .. } if self.refusal == Some(ResponseType::InvalidApiKey) => {
                 let key = key_id.as_deref().unwrap_or("KEY_ID");
                 vec![format!(

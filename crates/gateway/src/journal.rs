@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use policy::{Effect, StatementRef};
+use policy::{DeniedBy, Effect, StatementRef};
 
 use crate::{
     Text,
@@ -39,7 +39,7 @@ pub(crate) enum Step {
     /// A signed call's caller, by ARN.
     Caller(Box<str>),
     /// Which rule of IAM let a signed call through or refused it.
-    Iam(Text),
+    Iam { text: Text, nearest: Option<Box<str>>, by: Option<DeniedBy> },
     /// The API key a method required: what became of it, and the key's id if it is known.
     ApiKey { found: Text, key_id: Option<Box<str>> },
 }

@@ -1,6 +1,7 @@
 //! Tests of the whole data plane, and what they share.
 
 mod cases;
+mod decisions;
 mod flow;
 mod harness;
 mod hostile;

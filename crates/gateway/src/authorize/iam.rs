@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lambda::invoke::BoxFuture;
-use policy::{Decide, Decision, Policy, Principal, Request, decide};
+use policy::{Decide, Decision, DeniedBy, Policy, Principal, Request, decide, nearest};
 
 use super::{
     answer::INVOKE,
@@ -111,28 +111,32 @@ pub(super) async fn authorize(
     }
     let identity: Vec<&Policy> = caller.identity.iter().map(Arc::as_ref).collect();
     let session: Option<Vec<&Policy>> = caller.session.as_ref().map(|list| list.iter().map(Arc::as_ref).collect());
-    let decision = decide(&Decide {
+    let own_account = caller.account == matched.program().account();
+    let input = Decide {
         identity: &identity,
         boundary: caller.boundary.as_deref(),
         session: session.as_deref(),
         resource,
-        same_account: caller.account == matched.program().account(),
+        same_account: own_account,
         is_root: caller.is_root,
         request: &Request { action: INVOKE, resource: method_arn, principal: &caller.principal, context: &context },
-    });
-    match decision {
+    };
+    match decide(&input) {
         Decision::Denied(denial) => {
             let sentence = denial.sentence(&caller.arn, INVOKE, &masked(method_arn));
-            journal.step(Step::Iam(sentence.clone().into()));
+            // The policies of another account's caller are not the API owner's to read.
+            let shown = own_account || matches!(denial.by, DeniedBy::NoResourceAllow);
+            let near = shown.then(|| nearest(&input, denial.by)).flatten().map(|found| found.near.to_string().into());
+            journal.step(Step::Iam { text: sentence.clone().into(), nearest: near, by: Some(denial.by) });
             Err(denied(sentence))
         }
-        _ => {
-            let rule = if resource.is_some() {
-                "the caller's policies and the API's resource policy together allow it"
-            } else {
-                "the caller's policies allow it"
+        Decision::Allowed => {
+            let text = match (resource.is_some(), own_account) {
+                (false, _) => "the caller's policies allow it",
+                (true, true) => "the caller's policies or the API's resource policy allow it, and neither denies it",
+                (true, false) => "the caller's policies and the API's resource policy both allow it",
             };
-            journal.step(Step::Iam(rule.into()));
+            journal.step(Step::Iam { text: text.into(), nearest: None, by: None });
             Ok((caller, Body::Full(body)))
         }
     }
