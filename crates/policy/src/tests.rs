@@ -6,6 +6,7 @@ mod conditions;
 mod documents;
 mod hostile;
 mod matching;
+mod model;
 mod naive;
 mod nearest;
 mod principals;

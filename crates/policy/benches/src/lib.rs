@@ -1,0 +1,1 @@
+//! Nothing but the place the benchmark hangs on.
