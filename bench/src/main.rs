@@ -86,12 +86,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     process::pin_self(ASKING_CORE)?;
     let folder = tempfile::tempdir().context("a folder for the server's data")?;
     let starts_ms = time_starts(arguments, folder.path())?;
-    let mut server = Started::server(&arguments.server, &folder.path().join("data"), ANSWERING_CORE)?;
+    let mut server = Started::server(&arguments.server, &folder.path().join("data"), ANSWERING_CORE, &[])?;
     // Memory of a server nobody has called yet, once its background work has come to rest.
     std::thread::sleep(Duration::from_secs(1));
     let idle_rss_kb = server.rss_kb()?;
     say("setting up: two accounts, a cross-account authorizer, three methods")?;
     let ready = setup::run(&arguments.server, &folder.path().join("data"), server.address)?;
+    // The same server without decisions shows what they cost.
+    let silent_dir = folder.path().join("silent");
+    let mut silent =
+        Started::server(&arguments.server, &silent_dir, ANSWERING_CORE, &["--decisions", "0", "--decision-header=false"])?;
+    let silent_ready = setup::run(&arguments.server, &silent_dir, silent.address)?;
+    let silent_cached = Target { name: "mock, cached authorizer, no decisions", ..silent_ready.cached };
     let sizes = call::sizes(server.address, &ready.mock)?;
     let mut bare = Started::responder(ANSWERING_CORE, &sizes)?;
     let bare_target = Target { name: "bare hyper", ..ready.mock.clone() };
@@ -101,6 +107,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             (&bare_target, &bare as &dyn Answering, false),
             (&ready.mock, &server, false),
             (&ready.cached, &server, false),
+            (&silent_cached, &silent, false),
             (&ready.proxied, &server, true),
         ] {
             let limits = Limits {
@@ -121,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let loaded_rss_kb = server.rss_kb()?;
     server.stop()?;
+    silent.stop()?;
     bare.stop()?;
     let report = report::Report {
         what: &arguments.what,
@@ -138,7 +146,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn time_starts(arguments: &Arguments, folder: &std::path::Path) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for number in 0..STARTS {
-        let mut server = Started::server(&arguments.server, &folder.join(format!("start-{number}")), ANSWERING_CORE)?;
+        let mut server = Started::server(&arguments.server, &folder.join(format!("start-{number}")), ANSWERING_CORE, &[])?;
         times.push(server.ready_after.as_secs_f64() * 1e3);
         server.stop()?;
     }

@@ -51,15 +51,16 @@ pub fn pin_self(core: usize) -> Result<()> {
 }
 
 impl Started {
-    /// The server on a data directory, with one data thread.
+    /// The server on a data directory, with one data thread and further settings.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub fn server(binary: &Path, data_dir: &Path, core: usize) -> Result<Self> {
+    pub fn server(binary: &Path, data_dir: &Path, core: usize, settings: &[&str]) -> Result<Self> {
         let mut command = pinned(core, binary);
         command
             .args(["start", "--listen", "127.0.0.1:0", "--threads", "1", "--log", "warn", "--data-dir"])
-            .arg(data_dir);
+            .arg(data_dir)
+            .args(settings);
         command.stderr(Stdio::null());
         Self::start(command)
     }
