@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Path under which a decision is read by its id, by a request signed for service [`SIGNING_NAME`].
-pub(crate) const PATH: &str = "/_portcullis/decisions/";
+pub const PATH: &str = "/_portcullis/decisions/";
 /// What requests for decisions are signed for.
 const SIGNING_NAME: &str = "portcullis";
 /// The action a caller needs to read the decisions of its account.

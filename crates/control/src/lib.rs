@@ -16,6 +16,7 @@ mod exchange;
 mod functions;
 mod host;
 mod invoker;
+mod logs;
 mod publish;
 mod reader;
 mod registry;
@@ -34,8 +35,10 @@ use service::ServiceError;
 use store::Store;
 
 pub use clock::{Clock, SystemClock};
+pub use decisions::PATH as DECISIONS_PATH;
 pub use dispatch::{Request, Response};
 pub use invoker::Invoker;
+pub use logs::LogWriter;
 pub use registry::{implemented, refused};
 pub use session::RoleSessions;
 
@@ -86,6 +89,7 @@ pub(crate) struct Inner {
     audit: Arc<Audit>,
     functions: Functions,
     runner: Supervisor,
+    logs: LogWriter,
     compiled: Compiled,
     signing_keys: SigningKeys,
     unproven: Mutex<audit::Allowance>,
@@ -107,6 +111,7 @@ impl Control {
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         runner: Supervisor,
+        logs: LogWriter,
         gateway_options: gateway::Options,
     ) -> Result<Self, ServiceError> {
         let refusals = (options.decisions_max > 0).then(|| gateway::Ring::new(options.decisions_max, rand::random()));
@@ -119,6 +124,7 @@ impl Control {
             clock: Arc::clone(&clock),
             functions: Functions::default(),
             runner,
+            logs: logs.clone(),
             compiled: Compiled::default(),
             signing_keys: SigningKeys::default(),
             unproven: Mutex::default(),
@@ -128,7 +134,7 @@ impl Control {
         let ports = gateway::Ports {
             invoke: Arc::new(Invoker::new(Arc::downgrade(&inner))),
             callers: Arc::new(callers::SignedCallers::new(Arc::downgrade(&inner))),
-            logs: Arc::new(NoLogs),
+            logs: Arc::new(logs),
         };
         let gateway =
             Gateway::new(gateway_options, ports, Arc::new(clock::GatewayClock(clock)), Arc::new(gateway::ThreadRandom));
@@ -225,9 +231,4 @@ impl Control {
     pub fn runner(&self) -> &Supervisor {
         &self.inner.runner
     }
-}
-
-struct NoLogs;
-impl gateway::LogSink for NoLogs {
-    fn put(&self, _: &str, _: &str, _: &str, _: &str, _: Vec<(i64, String)>, _: bool) {}
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use control::DECISIONS_PATH;
 use http::Method;
 use lambda::function::CODE_PATH;
 use serde_json::{Value, json};
@@ -17,20 +18,22 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const EDITION: &str = "portcullis";
 const SERVICES: &[&str] = &["apigateway", "cloudtrail", "iam", "lambda", "s3", "sts"];
 
+/// Paths below ours that the control plane answers.
+const CONTROL_PATHS: [&str; 2] = [CODE_PATH, DECISIONS_PATH];
+
 /// Answers a request of ours: status and document. `None` if the path belongs to a plane.
 pub(super) fn answer(method: &Method, path: &str, shared: &Shared) -> Option<(u16, Value)> {
-    if !path.starts_with("/_portcullis") && !path.starts_with("/_localstack") || path.starts_with(CODE_PATH) {
+    if !ours(path) {
         return None;
     }
     let document: fn(&Shared) -> (u16, Value) = match path.strip_suffix('/').unwrap_or(path) {
         "/_portcullis/health" => health,
         "/_localstack/health" => localstack_health,
         "/_localstack/info" => localstack_info,
-        _ if belongs(path) => {
+        _ => {
             let message = format!("nothing is served at this path; see {}", "/_portcullis/health");
             return Some((404, json!({ "error": "NotFound", "message": message })));
         }
-        _ => return None,
     };
     if method != Method::GET && method != Method::HEAD {
         return Some((405, json!({ "error": "MethodNotAllowed", "message": "this path answers GET and HEAD" })));
@@ -38,11 +41,10 @@ pub(super) fn answer(method: &Method, path: &str, shared: &Shared) -> Option<(u1
     Some(document(shared))
 }
 
-/// `/_portcullisX` is somebody's bucket or API, not ours.
-fn belongs(path: &str) -> bool {
-    ["/_portcullis", "/_localstack"]
-        .iter()
-        .any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+/// Whether a path is answered here. `/_portcullisX` is somebody's bucket or API, not ours.
+fn ours(path: &str) -> bool {
+    let below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (below("/_portcullis") || below("/_localstack")) && !CONTROL_PATHS.iter().any(|control| path.starts_with(control))
 }
 
 fn health(shared: &Shared) -> (u16, Value) {
@@ -76,4 +78,19 @@ fn localstack_info(shared: &Shared) -> (u16, Value) {
         "uptime": shared.started.elapsed().as_secs(),
     });
     (200, document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ours;
+
+    #[test]
+    fn what_the_control_plane_answers_below_our_paths_is_left_to_it() {
+        for path in ["/_portcullis", "/_portcullis/health", "/_portcullis/decisions", "/_localstack/info"] {
+            assert!(ours(path), "{path}");
+        }
+        for path in ["/_portcullis/decisions/0", "/_portcullis/lambda/code/x", "/_portcullisX", "/", "/restapis"] {
+            assert!(!ours(path), "{path}");
+        }
+    }
 }
