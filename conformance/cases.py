@@ -3,7 +3,7 @@
 An environment is an API of its own in the API account and a function of its own in the function account, so cases run
 side by side. What the function is to answer is its `SCRIPT` variable; what it saw is read by invoking it directly with a
 probe, which it does not count. Where an environment cannot be used again after a request (a time-out ends it), the
-function account's CloudTrail says whether it ran.
+function account's CloudTrail says whether it ran. Lines of the execution log are read where AWS's own are.
 """
 
 import base64
@@ -22,6 +22,7 @@ from aws import Aws, eventually
 DATA = Path(__file__).parent / "data" / "authorizers-cases.json"
 NOT_YET = Path(__file__).parent / "not_yet.json"
 STAGE = "Dev"
+CALLER_IP = "203.0.113.10"
 ECHO = "case-authorizer-echo"
 GATEWAY = "apigateway.amazonaws.com"
 
@@ -50,6 +51,10 @@ class Surroundings:
             make.lambda_role(aws)
         self.echo = make.function(api, ECHO, "authorizer_echo.js")
         make.permit(api, ECHO, None)
+        make.log_role(api)
+        # A value names one key of an account, so the cases share the keys and have usage plans of their own.
+        keys = document()["environment"]["api_keys"]
+        self.keys = [make.api_key(api, "cases", value=key["value"], enabled=key["enabled"]) for key in keys]
 
 
 def contains(expected, found, where: str) -> list[str]:
@@ -118,8 +123,10 @@ class Case:
             gateway.update_rest_api(restApiId=self.api.id, patchOperations=patch)
         self.grant(self.raw["permission"])
         self.api.deploy(STAGE, variables=self.raw.get("stage_variables") or {})
-        if "usageIdentifierKey" in json.dumps(self.raw):
-            self._keys()
+        if "log_contains" in json.dumps(self.raw):
+            self.api.log(STAGE)
+        if "api_key_source" in self.raw:
+            self._plan()
 
     def _roles(self) -> None:
         iam = self.around.api.iam
@@ -172,12 +179,10 @@ class Case:
             else:
                 self.api.mock(method["method"], method["resource"], authorizer=authorizer, **needs_key)
 
-    def _keys(self) -> None:
-        gateway = self.around.api.apigateway
-        plan = gateway.create_usage_plan(name=self.name, apiStages=[{"apiId": self.api.id, "stage": STAGE}])["id"]
-        for key in self.environment["api_keys"]:
-            made = gateway.create_api_key(name=self.name, value=key["value"], enabled=key["enabled"])["id"]
-            gateway.create_usage_plan_key(usagePlanId=plan, keyId=made, keyType="API_KEY")
+    def _plan(self) -> None:
+        for key, about in zip(self.around.keys, self.environment["api_keys"], strict=True):
+            if about["in_usage_plan_of_stage"]:
+                make.usage_plan(self.around.api, self.name, self.api.id, STAGE, keys=[key])
 
     def grant(self, permission) -> None:
         """Makes the function's resource policy exactly this."""
@@ -208,7 +213,7 @@ class Case:
     def ask(self, request: dict) -> wire.Answer:
         headers = [(name, value) for name, value in request.get("headers", {}).items()]
         # The server trusts this address as a proxy, so the last hop it names is the caller.
-        headers.append(("X-Forwarded-For", request.get("source_ip", "203.0.113.10")))
+        headers.append(("X-Forwarded-For", request.get("source_ip", CALLER_IP)))
         return wire.invoke(
             self.around.port, self.api.id, STAGE, request["path"], request["method"], headers, query=request.get("query", "")
         )
@@ -227,6 +232,7 @@ class Case:
         before = 0 if self.times_out else self.probe()["count"]
         answer = self.ask(self.fill(step["request"]))
         self._check_answer(expect, answer, where)
+        self._check_log(expect, answer, where)
         self._check_function(expect, before, where)
 
     def _check_answer(self, expect: dict, answer: wire.Answer, where: str) -> None:
@@ -247,6 +253,14 @@ class Case:
         if "integration_authorizer" in expect:
             shown = json.loads(base64.b64decode(answer.header("X-Authorizer") or "bnVsbA=="))
             self.faults += contains(expect["integration_authorizer"], shown or {}, f"{where}requestContext.authorizer")
+
+    def _check_log(self, expect: dict, answer: wire.Answer, where: str) -> None:
+        wanted = expect.get("log_contains")
+        if not wanted:
+            return
+        decision = wire.decision(self.around.port, self.around.api.identity, answer.decision)
+        log = "\n".join(decision.json()["log"]) if decision.status == 200 else ""
+        self.faults += [f"{where}the log has no {text!r}: {log or decision.text}" for text in wanted if text not in log]
 
     def _check_function(self, expect: dict, before: int, where: str) -> None:
         invoked = expect["authorizer_invoked"]

@@ -127,11 +127,48 @@ class Api:
         )
         return made["id"]
 
+    def policy(self, document: dict | None) -> None:
+        """Sets or drops the resource policy; holds from the next deployment."""
+        value = json.dumps(document) if document else ""
+        self.aws.apigateway.update_rest_api(
+            restApiId=self.id, patchOperations=[{"op": "replace", "path": "/policy", "value": value}]
+        )
+
+    def log(self, stage: str) -> None:
+        """Switches the stage's execution log on, with everything in it."""
+        values = {"/*/*/logging/loglevel": "INFO", "/*/*/logging/dataTrace": "true"}
+        patch = [{"op": "replace", "path": path, "value": value} for path, value in values.items()]
+        self.aws.apigateway.update_stage(restApiId=self.id, stageName=stage, patchOperations=patch)
+
     def deploy(self, stage: str = "Dev", **settings) -> str:
         return self.aws.apigateway.create_deployment(restApiId=self.id, stageName=stage, **settings)["id"]
 
     def delete(self) -> None:
         self.aws.apigateway.delete_rest_api(restApiId=self.id)
+
+
+def api_key(aws: Aws, name: str, **settings) -> str:
+    """Id of a new API key, enabled unless said otherwise."""
+    return aws.apigateway.create_api_key(**{"name": name, "enabled": True, **settings})["id"]
+
+
+def usage_plan(aws: Aws, name: str, api_id: str, stage: str, keys=(), **settings) -> str:
+    """Id of a new usage plan of one stage, with these keys in it."""
+    made = aws.apigateway.create_usage_plan(name=name, apiStages=[{"apiId": api_id, "stage": stage}], **settings)["id"]
+    for key in keys:
+        aws.apigateway.create_usage_plan_key(usagePlanId=made, keyId=key, keyType="API_KEY")
+    return made
+
+
+def log_role(aws: Aws, name: str = "gateway-logs") -> str:
+    """Makes a role with which API Gateway may write logs, and names it in the account's settings."""
+    statement = {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    arn = aws.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    policy = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    aws.iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+    aws.apigateway.update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": arn}])
+    return arn
 
 
 def user(aws: Aws, name: str, policy: dict | None = None) -> Account:

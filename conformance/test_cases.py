@@ -15,7 +15,7 @@ DOCUMENT = cases.document()
 LISTED = {entry["name"]: entry["reason"] for entry in cases.not_yet()["cases"]}
 # These groups hold the heart of the product: nothing of theirs may be put off.
 COMPLETE_GROUPS = {"token-identity", "request-identity", "request-event", "method-arn", "routing", "permission", "policy", "cache"}
-NOT_YET_MAX = 18
+NOT_YET_MAX = 0
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,13 @@ class Answer:
         value = self.header("x-amzn-ErrorType")
         return value.split(":")[0] if value else None
 
+    @property
+    def decision(self) -> str:
+        """Id of the decision behind the answer."""
+        value = self.header("x-portcullis-decision")
+        assert value, f"no x-portcullis-decision in {self.headers}"
+        return value
+
     def json(self):
         return json.loads(self.body)
 
@@ -218,6 +225,11 @@ def signed(
     pairs = [pair for pair in pairs if pair[0].lower() not in replaced] + list(sent_headers)
     target = (sent_path or path) + (f"?{q}" if (q := query if sent_query is None else sent_query) else "")
     return call(port, method, target, pairs, body if sent_body is None else sent_body)
+
+
+def decision(port: int, identity: Account, id: str) -> Answer:
+    """What the identity may read of a decision."""
+    return signed(port, Signing(identity, "portcullis"), "GET", f"/_portcullis/decisions/{id}")
 
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
