@@ -15,7 +15,7 @@ use lambda::invoke::{Invocation, Revision, Run};
 struct Nowhere;
 
 impl LogSink for Nowhere {
-    fn write(&self, _group: &str, _stream: &str, _lines: Vec<(u64, String)>) {}
+    fn write(&self, _: &str, _: &str, _group: &str, _stream: &str, _lines: Vec<(u64, String)>) {}
 }
 
 #[tokio::main]

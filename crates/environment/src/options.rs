@@ -83,8 +83,9 @@ pub trait Credentials: Send + Sync {
 
 /// Where the log of functions goes. Called in batches, outside the answer's path; must not block for long.
 pub trait LogSink: Send + Sync {
-    /// Takes lines (milliseconds since the epoch, text) of one stream of `/aws/lambda/<function>`.
-    fn write(&self, group: &str, stream: &str, lines: Vec<(u64, String)>);
+    /// Takes lines (milliseconds since the epoch, text) of one stream of `/aws/lambda/<function>`, of the function's
+    /// account and region.
+    fn write(&self, account: &str, region: &str, group: &str, stream: &str, lines: Vec<(u64, String)>);
 }
 
 /// [`Credentials`] for a node without STS: none.
@@ -97,14 +98,14 @@ impl Credentials for NoCredentials {
     }
 }
 
-/// A [`LogSink`] that writes to the server's own log, until CloudWatch Logs takes them.
+/// A [`LogSink`] that writes to the server's own log, for a node without CloudWatch Logs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingLogs;
 
 impl LogSink for TracingLogs {
-    fn write(&self, group: &str, stream: &str, lines: Vec<(u64, String)>) {
+    fn write(&self, account: &str, region: &str, group: &str, stream: &str, lines: Vec<(u64, String)>) {
         for (_, line) in lines {
-            tracing::info!(target: "function", group, stream, "{line}");
+            tracing::info!(target: "function", account, region, group, stream, "{line}");
         }
     }
 }

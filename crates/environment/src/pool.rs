@@ -405,7 +405,9 @@ impl Shared {
         self.lock().processes.insert(id, process);
         let (logs, group, stream) =
             (Arc::clone(&self.logs), environment.log.group.clone(), environment.log.stream.clone());
-        environment.sink = Some(Box::new(move |batch| logs.write(&group, &stream, batch.lines)));
+        let owner = (revision.account.clone(), revision.region.clone());
+        environment.sink =
+            Some(Box::new(move |batch| logs.write(&owner.0, &owner.1, &group, &stream, batch.lines)));
         environment.log.line(prepared.banner);
         let ending = environment.load(&prepared.load, Instant::now() + limit).await;
         environment.drain_output();
@@ -505,7 +507,8 @@ impl Shared {
     /// Passes gathered log lines on.
     fn hand_over_log(&self, environment: &mut Environment) {
         if let Some(batch) = environment.log.take(true) {
-            self.logs.write(&environment.log.group, &environment.log.stream, batch.lines);
+            let (revision, log) = (&environment.revision, &environment.log);
+            self.logs.write(&revision.account, &revision.region, &log.group, &log.stream, batch.lines);
         }
     }
 }

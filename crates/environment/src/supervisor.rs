@@ -174,7 +174,7 @@ async fn run(shared: &Arc<Shared>, revision: Arc<Revision>, invocation: Invocati
     drop(lease);
     let _ = answer.send(Ok(outcome));
     if let Some((group, stream, batch)) = log {
-        shared.logs.write(&group, &stream, batch.lines);
+        shared.logs.write(&revision.account, &revision.region, &group, &stream, batch.lines);
     }
 }
 

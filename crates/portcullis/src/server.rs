@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use control::{Control, RoleSessions, SystemClock, vault::Vault};
-use environment::{Supervisor, TracingLogs};
+use control::{Control, LogWriter, RoleSessions, SystemClock, vault::Vault};
+use environment::Supervisor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Embedded, Store};
 use tokio::runtime::Runtime;
@@ -76,7 +76,12 @@ impl Server {
             endpoint_url: Some(url(address)),
             ..environment::Options::default()
         };
-        let runner = Supervisor::start(functions, runtime.handle().clone(), Arc::new(sessions), Arc::new(TracingLogs))
+        let events = store::logs::Embedded::open(&settings.data_dir, &store::logs::Options::default())
+            .map_err(|error| told(&settings.data_dir, error))?;
+        let logs = LogWriter::start(Arc::clone(&store), Arc::clone(&vault), clock.clone(), Arc::new(events))
+            .context("logs cannot be written")?;
+        let sinks = Arc::new(logs.clone());
+        let runner = Supervisor::start(functions, runtime.handle().clone(), Arc::new(sessions), sinks)
             .context("functions cannot be run")?;
         let options = control::Options {
             development_credentials: settings.dev_credentials,
@@ -91,7 +96,7 @@ impl Server {
             decision_header: settings.decision_header,
             ..gateway::Options::default()
         };
-        let control = Control::start(options, Arc::clone(&store), vault, clock, runner, gateway)
+        let control = Control::start(options, Arc::clone(&store), vault, clock, runner, logs, gateway)
             .map_err(|error| anyhow!("the control plane cannot start: {} ({:?})", error.message, error.cause))?;
         let trusted = settings::networks(&settings.trusted_proxies)?;
         let shared = Arc::new(Shared::new(control, runtime.handle().clone(), trusted, listeners.len()));

@@ -28,7 +28,7 @@ pub fn program(name: &str) -> PathBuf {
 pub struct Lines(Mutex<Vec<(String, String)>>);
 
 impl LogSink for Lines {
-    fn write(&self, group: &str, _stream: &str, lines: Vec<(u64, String)>) {
+    fn write(&self, _: &str, _: &str, group: &str, _stream: &str, lines: Vec<(u64, String)>) {
         self.0.lock().unwrap().extend(lines.into_iter().map(|(_, line)| (group.to_owned(), line)));
     }
 }

@@ -27,7 +27,7 @@ impl Clock for Still {
 struct Quiet;
 
 impl LogSink for Quiet {
-    fn write(&self, _group: &str, _stream: &str, _lines: Vec<(u64, String)>) {}
+    fn write(&self, _: &str, _: &str, _group: &str, _stream: &str, _lines: Vec<(u64, String)>) {}
 }
 
 struct World {
@@ -111,8 +111,10 @@ impl World {
             environment::Options { data_dir: dir.path().join("functions"), ..environment::Options::default() };
         let runtime = tokio::runtime::Handle::current();
         let runner = Supervisor::start(settings, runtime, Arc::new(NoCredentials), Arc::new(Quiet)).unwrap();
+        let events = Arc::new(store::logs::Embedded::open(dir.path(), &store::logs::Options::default()).unwrap());
+        let logs = crate::LogWriter::start(Arc::clone(&store), Arc::clone(&vault), Arc::new(Still), events).unwrap();
         let control =
-            Control::start(options, Arc::clone(&store), vault, Arc::new(Still), runner, gateway::Options::default())
+            Control::start(options, Arc::clone(&store), vault, Arc::new(Still), runner, logs, gateway::Options::default())
                 .unwrap();
         let owner = control.create_account(OWNER, "owner").unwrap();
         let other = control.create_account(OTHER, "other").unwrap();
