@@ -97,6 +97,10 @@ fn honest(head: &RequestHead<'_>, body: &[u8]) {
         other_body.push(0);
         assert!(verified(&sent, &other_body).is_none(), "another body");
 
+        // A request that brings presigning's own parameters would have them twice.
+        if head.raw_query.is_some_and(names_presigning) {
+            continue;
+        }
         let target = presign(&head, &credentials, "us-east-1", service, NOW_S, 60);
         let (path, query) = target.split_once('?').expect("a presigned target has a query");
         let sent = RequestHead { raw_path: path, raw_query: Some(query), ..head };
@@ -104,6 +108,21 @@ fn honest(head: &RequestHead<'_>, body: &[u8]) {
         let longer = format!("{path}x");
         assert!(verified(&RequestHead { raw_path: &longer, ..sent }, b"").is_none(), "another presigned path");
     }
+}
+
+/// Whether a query has a parameter of presigning, however it is encoded.
+fn names_presigning(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let (mut plain, mut rest) = (String::new(), name.as_bytes());
+        while let [byte, after @ ..] = rest {
+            let digits = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+            let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            plain.push(char::from(decoded.unwrap_or(*byte)));
+            rest = if decoded.is_some() { &after[2..] } else { after };
+        }
+        plain.to_ascii_lowercase().starts_with("x-amz-")
+    })
 }
 
 /// A body in chunks: as it is, and well made from it.

@@ -1,5 +1,7 @@
 //! Patterns for ARNs: in the `Resource` element and under the ARN operators.
 
+use std::cell::OnceCell;
+
 use crate::arn::split_six;
 use crate::error::Detail;
 use crate::template::{Syntax, Template, Token, tokens};
@@ -7,19 +9,24 @@ use crate::wildcard::{Pattern, literal_head};
 use crate::{Context, ParseError};
 
 /// The request's resource, cut once for all the patterns it is held against.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cut<'a> {
     text: &'a str,
-    six: Option<[&'a str; 6]>,
+    /// Only few patterns need it.
+    six: OnceCell<Option<[&'a str; 6]>>,
 }
 
 impl<'a> Cut<'a> {
     pub(crate) fn new(text: &'a str) -> Cut<'a> {
-        Cut { text, six: split_six(text) }
+        Cut { text, six: OnceCell::new() }
     }
 
     pub(crate) fn text(&self) -> &'a str {
         self.text
+    }
+
+    fn six(&self) -> Option<[&'a str; 6]> {
+        *self.six.get_or_init(|| split_six(self.text))
     }
 }
 
@@ -87,7 +94,7 @@ impl ResourcePattern {
                 None => Some(false),
             },
             ResourcePattern::Parts { parts, resource } => {
-                let Some([a, b, c, d, e, rest]) = value.six else { return Some(false) };
+                let Some([a, b, c, d, e, rest]) = value.six() else { return Some(false) };
                 let fits = parts.iter().zip([a, b, c, d, e]).all(|(pattern, part)| pattern.matches(part));
                 if fits { resource.matches(rest, context) } else { Some(false) }
             }

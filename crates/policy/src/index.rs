@@ -4,6 +4,10 @@
 //! first wildcard. A value can only match patterns whose literal head it starts with. The heads are kept sorted, each
 //! with a link to the longest other head that it starts with itself; the heads of one value are then the chain of links
 //! that begins at the greatest head not above the value.
+//!
+//! Heads mostly begin alike (`arn:aws:execute-api:us-east-1:111122223333:`), so what they have in common is compared
+//! once, and of what follows the first eight bytes stand as numbers in one short row: finding the place of a value among
+//! a thousand heads reads a handful of cache lines and compares one or two texts.
 
 use crate::statement::{Prepared, Statement};
 
@@ -35,8 +39,13 @@ enum By {
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     by: By,
-    // INVARIANT: sorted by head, no head twice, so a parent stands before its children.
+    // INVARIANT: sorted by head, no head twice, so a parent stands before its children; the empty head, if there is
+    // one, is the first.
     nodes: Box<[Node]>,
+    /// What all heads but the empty one start with.
+    common: Box<str>,
+    // INVARIANT: the `key` of what follows `common`, one for each head but the empty one, in the same order.
+    keys: Box<[u64]>,
 }
 
 /// One pattern on its way into the index.
@@ -55,10 +64,34 @@ impl Index {
         let (resource_squares, resource_sum) = crowding(&by_resource);
         let (action_squares, action_sum) = crowding(&by_action);
         if resource_squares.saturating_mul(action_sum) <= action_squares.saturating_mul(resource_sum) {
-            Index { by: By::Resource, nodes: link(by_resource) }
+            Index::over(By::Resource, by_resource)
         } else {
-            Index { by: By::Action, nodes: link(by_action) }
+            Index::over(By::Action, by_action)
         }
+    }
+
+    fn over(by: By, nodes: Vec<Node>) -> Index {
+        let mut heads = nodes.iter().map(|node| &*node.head).skip_while(|head| head.is_empty());
+        let first = heads.next().unwrap_or("");
+        // In sorted order the first and the last differ the earliest.
+        let common = common_head(first, heads.last().unwrap_or(first)).to_owned();
+        let keys = nodes.iter().filter(|node| !node.head.is_empty());
+        let keys = keys.map(|node| node.head.strip_prefix(&*common).map_or(0, key)).collect();
+        Index { by, nodes: link(nodes), common: common.into(), keys }
+    }
+
+    /// The place of the greatest head not above the value, or of the empty head if no other can begin the value.
+    fn last_not_above(&self, value: &str) -> Option<usize> {
+        let empty = self.nodes.len().saturating_sub(self.keys.len());
+        let Some(rest) = value.strip_prefix(&*self.common) else { return empty.checked_sub(1) };
+        let wanted = key(rest);
+        let below = self.keys.partition_point(|key| *key < wanted);
+        let alike = self.keys.get(below..).unwrap_or_default();
+        // Mostly none or one; a row of equal keys is parted by the whole texts.
+        let alike = if alike.first() == Some(&wanted) { alike.partition_point(|key| *key == wanted) } else { 0 };
+        let from = empty.saturating_add(below);
+        let nodes = self.nodes.get(from..from.saturating_add(alike)).unwrap_or_default();
+        from.saturating_add(nodes.partition_point(|node| *node.head <= *value)).checked_sub(1)
     }
 
     /// The entries whose head the request starts with.
@@ -67,7 +100,7 @@ impl Index {
             By::Action => prepared.action,
             By::Resource => prepared.resource.text(),
         };
-        let mut next = self.nodes.partition_point(|node| *node.head <= *value).checked_sub(1);
+        let mut next = self.last_not_above(value);
         let chain = std::iter::from_fn(move || {
             let node = self.nodes.get(next?)?;
             next = node.parent;
@@ -109,6 +142,26 @@ impl Entry {
     pub(crate) fn whole(statement: usize) -> Entry {
         Entry { statement, pattern: None }
     }
+}
+
+/// The first eight bytes as a number that orders as they do; what is missing counts as zero, so that texts of equal
+/// keys are still to be compared.
+fn key(text: &str) -> u64 {
+    match text.as_bytes().first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes.iter_mut().zip(text.as_bytes()).for_each(|(to, from)| *to = *from);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}
+
+/// What two texts both start with.
+fn common_head<'t>(a: &'t str, b: &str) -> &'t str {
+    let shared =
+        a.char_indices().zip(b.chars()).find(|((_, a), b)| a != b).map_or(a.len().min(b.len()), |((at, _), _)| at);
+    a.get(..shared).unwrap_or("")
 }
 
 fn nodes(mut headed: Vec<Headed>) -> Vec<Node> {
@@ -156,4 +209,42 @@ fn link(mut nodes: Vec<Node>) -> Box<[Node]> {
         node.parent = parent;
     }
     nodes.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn index(heads: &[String]) -> Index {
+        let headed = |(at, head): (usize, &String)| Headed {
+            head: head.as_str().into(),
+            weight: 1,
+            entry: Entry::pattern(at, 0),
+        };
+        Index::over(By::Resource, nodes(heads.iter().enumerate().map(headed).collect()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn every_head_of_a_value_is_found_and_no_other(
+            heads in prop::collection::vec("(|arn:aws:s:|arn:é:)[ab\u{0}é]{0,12}", 1..12), value in "(|arn:aws:s:|arn:é:)[ab\u{0}é]{0,14}",
+        ) {
+            let index = index(&heads);
+            let mut next = index.last_not_above(&value);
+            let mut found = Vec::new();
+            while let Some(node) = next.and_then(|at| index.nodes.get(at)) {
+                if value.starts_with(&*node.head) {
+                    found.extend(node.entries.iter().map(|entry| entry.statement));
+                }
+                next = node.parent;
+            }
+            found.sort_unstable();
+            let expected: Vec<usize> = (0..heads.len()).filter(|at| value.starts_with(&heads[*at])).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Resources {
 }
 
 /// A request made ready for comparison.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prepared<'a> {
     pub(crate) request: &'a Request<'a>,
     /// The action in lower case.
