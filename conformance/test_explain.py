@@ -174,6 +174,49 @@ def test_what_did_not_reach_the_authorizer(server, api, rest):
         run(api, command)
 
 
+def test_each_repair_is_a_command_that_runs(server, api, security, guard, rest):
+    """Those of a missing identity, of a silent policy and of an API's own policy, as a shell would run them."""
+    (say, command) = read(server, api, ask(server, rest, None).decision)["repair"]
+    assert say == "send a value for method.request.header.Authorizer"
+    run(api, command)
+    rest.deploy()
+    answer = ask(server, rest, None)
+    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"}
+    rest.policy({"Version": "2012-10-17", "Statement": [deny]})
+    rest.deploy()
+    decision = read(server, api, ask(server, rest).decision)
+    assert decision["status"] == 403 and step(decision, "resourcePolicy")["effect"] == "Deny"
+    show, put, deploy = decision["repair"]
+    run(api, show)
+    # What jq makes of a file is made here, so that the tests need no jq.
+    end = """"$(jq -n --rawfile p policy.json '[{op:"replace",path:"/policy",value:$p}]')\""""
+    assert put.endswith(end), put
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{**deny, "Effect": "Allow"}]}, indent=1)
+    patch = json.dumps([{"op": "replace", "path": "/policy", "value": document}])
+    api.cli(*shlex.split(put.removesuffix(end))[1:], patch)
+    run(api, deploy)
+    assert ask(server, rest).status == 500, "past the API's policy; the function still permits nobody"
+
+
+def test_a_role_that_does_not_trust_the_gateway(server, api, unique):
+    own = make.function(api, unique("own"), "token_authorizer.js")
+    name = unique("distrusting")
+    role = api.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(make.LAMBDA_TRUST))["Role"]["Arn"]
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": own}]}
+    api.iam.put_role_policy(RoleName=name, PolicyName="invoke", PolicyDocument=json.dumps(allow))
+    rest = make.Api.create(api, unique("by-role"))
+    rest.mock("GET", "/", authorizer=rest.authorizer("guard", own, authorizerCredentials=role, authorizerResultTtlInSeconds=0))
+    rest.deploy()
+    decision = read(server, api, ask(server, rest, path="/").decision)
+    assert decision["status"] == 500
+    (command,) = decision["repair"]
+    assert command.startswith(f"aws iam update-assume-role-policy --role-name {name} ")
+    run(api, command)
+    assert ask(server, rest, path="/").status == 200
+    rest.delete()
+
+
 def test_a_cached_answer_says_its_age(server, api, security, guard, unique):
     rest = make.Api.create(api, unique("cached"))
     authorizer = rest.authorizer("guard", guard, authorizerResultTtlInSeconds=300)

@@ -40,7 +40,7 @@ def policy(*statements) -> dict:
 def build(api: Aws, name: str, resource_policy: dict | None = None) -> make.Api:
     rest = make.Api.create(api, name)
     gateway = api.apigateway
-    for verb, path in (("GET", "/pets"), ("POST", "/pets"), ("GET", "/stores")):
+    for verb, path in (("GET", "/pets"), ("POST", "/pets"), ("GET", "/stores"), ("GET", "/files/{name}")):
         rest.mock(verb, path, WHO)
         gateway.update_method(
             restApiId=rest.id,
@@ -184,6 +184,36 @@ def test_wrong_signatures(server, rest, api):
     assert (late.status, late.error_type) == (403, "InvalidSignatureException")
     garbled = call(server, rest, root, Authorization="allow")
     assert garbled.status == 403
+
+
+def test_what_is_signed_is_what_was_sent(server, rest, api):
+    """By host name, with parts that are percent-encoded, with a query; and nothing of it can be changed on the way."""
+    host = f"{rest.id}.execute-api.{REGION}.localhost:{server.port}"
+    for path, query in (("/Dev/stores", "b=2&a=1&a=%C3%BC&empty="), ("/Dev/files/a%20b%2Bc", "")):
+        url = f"http://{host}{path}" + (f"?{query}" if query else "")
+        request = AWSRequest("GET", url, headers={"Host": host})
+        SigV4Auth(Credentials(api.identity.access_key, api.identity.secret), "execute-api", REGION).add_auth(request)
+        headers = dict(request.headers.items())
+        target = path + (f"?{query}" if query else "")
+        answer = wire.call(server.port, "GET", target, headers)
+        assert answer.status == 200, (path, answer.text)
+        for changed in (path[:-1] + "x" + (f"?{query}" if query else ""), target + ("&" if query else "?") + "more=1"):
+            answer = wire.call(server.port, "GET", changed, headers)
+            assert answer.status == 403 and answer.error_type != "AccessDeniedException", changed
+
+
+def test_a_body_cannot_be_left_out_of_the_signature(server, rest, api):
+    path, headers = f"/_aws/execute-api/{rest.id}/Dev/pets", [("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")]
+    signing = wire.Signing(api.identity, "execute-api", body_hash="UNSIGNED-PAYLOAD")
+    answer = wire.signed(server.port, signing, "POST", path, headers=headers, body=b'{"amount":1}')
+    assert (answer.status, answer.error_type) == (403, "InvalidSignatureException"), answer.text
+
+
+def test_a_signature_for_another_region(server, rest, api):
+    path = f"/_aws/execute-api/{rest.id}/Dev/pets"
+    answer = wire.signed(server.port, wire.Signing(api.identity, "execute-api", region="eu-west-1"), "GET", path)
+    assert (answer.status, answer.error_type) == (403, "InvalidSignatureException"), answer.text
+    assert answer.json() == {"message": "Credential should be scoped to a valid region, not 'eu-west-1'. "}
 
 
 def header_names(identity: Account) -> str:
