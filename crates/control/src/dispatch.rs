@@ -405,6 +405,13 @@ impl Known<'_> {
                     .map_err(|error| Refusal { error: Box::new(error), parameters: shown })?;
                 Ok(Step::Done(protocol::encode(self.op, &output, &self.call.request_id).into()))
             }
+            Run::Exchange(Exchange::Logs(call)) => {
+                let output = self.logs(call, &decoded.params).map_err(|error| {
+                    let parameters = trail::request_parameters(self.op, &call.told(&decoded.params));
+                    Refusal { error: Box::new(error), parameters }
+                })?;
+                Ok(Step::Done(protocol::encode(self.op, &output, &self.call.request_id).into()))
+            }
             Run::Exchange(Exchange::Invoke) => {
                 let payload = decoded.payload.map(|payload| payload.range);
                 Ok(Step::Invoke(Box::new(SignedInvoke::prepare(self, &decoded.params, payload)?)))
@@ -589,6 +596,7 @@ fn refuse_unenforced(op: &Operation, entry: &Entry, params: &Value) -> Result<()
         "apigateway" => ServiceError::new("BadRequestException", 400, text),
         "lambda" => ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User"),
         "cloudtrail" => ServiceError::new("UnsupportedOperationException", 400, text),
+        "logs" => ServiceError::new("InvalidParameterException", 400, text),
         _ => ServiceError::new("ValidationError", 400, text),
     })
 }
@@ -601,6 +609,7 @@ fn conflict(op: &Operation) -> ServiceError {
         "lambda" => ServiceError::new("ResourceConflictException", 409, text).with_field("Type", "User"),
         "iam" => ServiceError::new("ConcurrentModification", 409, text),
         "cloudtrail" => ServiceError::new("ConflictException", 400, text),
+        "logs" => ServiceError::new("OperationAbortedException", 400, text),
         _ => ServiceError::new("Throttling", 400, text),
     }
 }

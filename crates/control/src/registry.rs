@@ -4,6 +4,8 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use service::Entry;
 
+use crate::exchange::logs::LogsCall;
+
 /// How an operation is run.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -20,21 +22,33 @@ pub enum Exchange {
     Invoke,
     /// CloudTrail's LookupEvents: reads the event history.
     LookupEvents,
+    /// CloudWatch Logs' operations on streams and events.
+    Logs(LogsCall),
 }
 
 /// Lists of operations by service, as botocore spells the services.
-fn lists() -> [(&'static str, &'static [&'static [Entry]]); 5] {
+fn lists() -> [(&'static str, &'static [&'static [Entry]]); 6] {
     [
         ("apigateway", apigateway::OPERATIONS),
         ("lambda", lambda::OPERATIONS),
         ("iam", platform::iam::OPERATIONS),
         ("sts", platform::sts::OPERATIONS),
         ("cloudtrail", platform::cloudtrail::OPERATIONS),
+        ("logs", platform::logs::OPERATIONS),
     ]
 }
 
-const EXCHANGES: [(&str, &str, Exchange); 2] =
-    [("lambda", "Invoke", Exchange::Invoke), ("cloudtrail", "LookupEvents", Exchange::LookupEvents)];
+const EXCHANGES: [(&str, &str, Exchange); 9] = [
+    ("lambda", "Invoke", Exchange::Invoke),
+    ("cloudtrail", "LookupEvents", Exchange::LookupEvents),
+    ("logs", "CreateLogStream", Exchange::Logs(LogsCall::CreateLogStream)),
+    ("logs", "DeleteLogStream", Exchange::Logs(LogsCall::DeleteLogStream)),
+    ("logs", "DescribeLogGroups", Exchange::Logs(LogsCall::DescribeLogGroups)),
+    ("logs", "DescribeLogStreams", Exchange::Logs(LogsCall::DescribeLogStreams)),
+    ("logs", "FilterLogEvents", Exchange::Logs(LogsCall::FilterLogEvents)),
+    ("logs", "GetLogEvents", Exchange::Logs(LogsCall::GetLogEvents)),
+    ("logs", "PutLogEvents", Exchange::Logs(LogsCall::PutLogEvents)),
+];
 
 /// How this operation is run; `None` when this version does not have it.
 #[must_use]

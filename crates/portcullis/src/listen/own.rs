@@ -16,7 +16,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What health tells of itself under LocalStack's paths.
 const EDITION: &str = "portcullis";
-const SERVICES: &[&str] = &["apigateway", "cloudtrail", "iam", "lambda", "s3", "sts"];
+const SERVICES: &[&str] = &["apigateway", "cloudtrail", "iam", "lambda", "logs", "s3", "sts"];
 
 /// Paths below ours that the control plane answers.
 const CONTROL_PATHS: [&str; 2] = [CODE_PATH, DECISIONS_PATH];
