@@ -6,8 +6,8 @@ use gateway::{Callers, IamCaller, SignatureRefusal, SignedRequest};
 use lambda::invoke::BoxFuture;
 use platform::iam;
 use policy::{Kind, Policy};
-use service::{Caller, Result, Tx};
-use wire::sigv4::{Body, Dialect, RequestHead};
+use service::{Caller, Result, ServiceError, Tx};
+use wire::sigv4::{self, Body, Dialect, RequestHead, Rules};
 
 use crate::{Inner, authorize, reader::SnapshotReader, verify::Verifier};
 
@@ -58,6 +58,7 @@ fn find(inner: &Inner, request: &SignedRequest) -> Found {
         raw_query: request.raw_query.as_deref(),
         headers: &headers,
     };
+    check_region(&head, &request.region)?;
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault).map_err(|_| failed())?;
     let mut tx = Tx::new(&mut reader);
     let verifier = Verifier {
@@ -72,14 +73,21 @@ fn find(inner: &Inner, request: &SignedRequest) -> Found {
         Err(refused) if refused.error.code.starts_with("ExpiredToken") => {
             return Err(SignatureRefusal::Expired(refused.error.message));
         }
-        Err(refused) => {
-            return Err(SignatureRefusal::Invalid {
-                error_type: refused.error.code.to_string(),
-                message: refused.error.message,
-            });
-        }
+        Err(refused) => return Err(invalid(*refused.error)),
     };
     identify(inner, &mut tx, &caller).map(Arc::new).map_err(|_| failed())
+}
+
+fn invalid(error: ServiceError) -> SignatureRefusal {
+    SignatureRefusal::Invalid { error_type: error.code.to_string(), message: error.message }
+}
+
+/// Refuses a signature for another region than the API's. Whether there is a signature, and a sound one, is not asked
+/// here.
+fn check_region(head: &RequestHead<'_>, region: &str) -> std::result::Result<(), SignatureRefusal> {
+    let Ok(Some(signed)) = sigv4::parse(head) else { return Ok(()) };
+    let rules = Rules::of(Dialect::RestJson, SIGNING_NAME).in_region(region);
+    signed.check_scope(&rules).map_err(|failure| invalid(failure.to_error(Dialect::RestJson)))
 }
 
 /// The caller with everything that says what they may do.
@@ -101,4 +109,32 @@ fn identify(inner: &Inner, tx: &mut Tx<'_>, caller: &Caller) -> Result<IamCaller
         session: session.map(|session| compile(&session.policies, Kind::Session)).transpose()?,
         keys: authorize::caller_keys(caller),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_counts_in_the_apis_region_only() {
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261125/us-east-1/execute-api/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature={}",
+            "0".repeat(64)
+        );
+        let headers: [(&str, &[u8]); 3] =
+            [("Host", b"x"), ("X-Amz-Date", b"20261125T000000Z"), ("Authorization", authorization.as_bytes())];
+        let head = RequestHead { method: "GET", raw_path: "/", raw_query: None, headers: &headers };
+        assert_eq!(check_region(&head, "us-east-1"), Ok(()));
+        let expected = SignatureRefusal::Invalid {
+            error_type: "InvalidSignatureException".to_owned(),
+            message: "Credential should be scoped to a valid region, not 'us-east-1'. ".to_owned(),
+        };
+        assert_eq!(check_region(&head, "eu-west-1"), Err(expected));
+        assert_eq!(
+            check_region(&RequestHead { headers: &[], ..head }, "eu-west-1"),
+            Ok(()),
+            "unsigned is not its matter"
+        );
+    }
 }

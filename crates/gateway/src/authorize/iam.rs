@@ -30,6 +30,8 @@ use crate::{
 /// A request whose signature is to be looked at.
 #[derive(Debug, Clone)]
 pub struct SignedRequest {
+    /// Where the API is: a signature for another region does not count.
+    pub region: String,
     pub method: String,
     /// As received, still percent-encoded.
     pub raw_path: String,
@@ -92,6 +94,7 @@ pub(super) async fn authorize(
     let arrived = matched.arrived();
     let body = arrived::read(body, &shared.options).await?;
     let request = SignedRequest {
+        region: matched.program().region().to_owned(),
         method: arrived.method.to_string(),
         raw_path: arrived.raw_path.clone(),
         raw_query: arrived.raw_query.clone(),
