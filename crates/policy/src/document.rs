@@ -234,8 +234,7 @@ impl Policy {
         };
         let prepared = Prepared { request, action, resource: Cut::new(request.resource) };
         let mut found = Found::default();
-        // Under one head a statement is asked once, however many of its patterns fit: long lists must not multiply.
-        let mut settled = None;
+        let mut settled = Settled::default();
         for entry in self.index.candidates(&prepared) {
             let Some(statement) = self.statements.get(entry.statement) else { continue };
             let at = entry.statement;
@@ -245,10 +244,10 @@ impl Policy {
                     found.deny.is_some() || (!all_allows && found.allow.is_some_and(|(_, first)| first <= at))
                 }
             };
-            if useless || settled == Some(at) || !self.index.pattern_fits(entry, statement, &prepared) {
+            if useless || settled.contains(at) || !self.index.pattern_fits(entry, statement, &prepared) {
                 continue;
             }
-            settled = Some(at);
+            settled.insert(at);
             if !self.index.other_side_fits(statement, &prepared) {
                 continue;
             }
@@ -267,6 +266,35 @@ impl Policy {
             }
         }
         found
+    }
+}
+
+/// The statements asked already: each is asked once, however many of its patterns fit, or lists would multiply.
+///
+/// Of the statements beyond those that have a bit here only the last is known. A document has room for few heads inside
+/// one another for each of so many statements, so little is asked again.
+#[derive(Default)]
+struct Settled {
+    bits: [u64; 16],
+    last: Option<usize>,
+}
+
+impl Settled {
+    fn place(at: usize) -> (usize, u64) {
+        (at / 64, 1_u64.wrapping_shl(u32::try_from(at % 64).unwrap_or(0)))
+    }
+
+    fn contains(&self, at: usize) -> bool {
+        let (word, bit) = Settled::place(at);
+        self.bits.get(word).map_or(self.last == Some(at), |word| word & bit != 0)
+    }
+
+    fn insert(&mut self, at: usize) {
+        let (word, bit) = Settled::place(at);
+        match self.bits.get_mut(word) {
+            Some(word) => *word |= bit,
+            None => self.last = Some(at),
+        }
     }
 }
 

@@ -80,16 +80,21 @@ impl Index {
         Index { by, nodes: link(nodes), common: common.into(), keys }
     }
 
-    /// The place of the greatest head not above the value, or of the empty head if no other can begin the value.
-    fn last_not_above(&self, value: &str) -> Option<usize> {
+    /// The place from which the links lead over all the heads of the value: the greatest head not above it, or one that
+    /// starts with every head of the value; the empty head if no other can begin the value.
+    fn start(&self, value: &str) -> Option<usize> {
         let empty = self.nodes.len().saturating_sub(self.keys.len());
         let Some(rest) = value.strip_prefix(&*self.common) else { return empty.checked_sub(1) };
         let wanted = key(rest);
         let below = self.keys.partition_point(|key| *key < wanted);
         let alike = self.keys.get(below..).unwrap_or_default();
-        // Mostly none or one; a row of equal keys is parted by the whole texts.
         let alike = if alike.first() == Some(&wanted) { alike.partition_point(|key| *key == wanted) } else { 0 };
         let from = empty.saturating_add(below);
+        // Mostly none or one. Every other head of the value is shorter than the eight bytes the two share, so the one
+        // starts with it too, even if it is above the value. A row of equal keys is parted by the whole texts.
+        if alike == 1 {
+            return Some(from);
+        }
         let nodes = self.nodes.get(from..from.saturating_add(alike)).unwrap_or_default();
         from.saturating_add(nodes.partition_point(|node| *node.head <= *value)).checked_sub(1)
     }
@@ -100,7 +105,7 @@ impl Index {
             By::Action => prepared.action,
             By::Resource => prepared.resource.text(),
         };
-        let mut next = self.last_not_above(value);
+        let mut next = self.start(value);
         let chain = std::iter::from_fn(move || {
             let node = self.nodes.get(next?)?;
             next = node.parent;
@@ -234,7 +239,7 @@ mod tests {
             heads in prop::collection::vec("(|arn:aws:s:|arn:é:)[ab\u{0}é]{0,12}", 1..12), value in "(|arn:aws:s:|arn:é:)[ab\u{0}é]{0,14}",
         ) {
             let index = index(&heads);
-            let mut next = index.last_not_above(&value);
+            let mut next = index.start(&value);
             let mut found = Vec::new();
             while let Some(node) = next.and_then(|at| index.nodes.get(at)) {
                 if value.starts_with(&*node.head) {

@@ -73,6 +73,8 @@ impl Pattern {
 
     /// Whether the pattern matches the whole value.
     pub(crate) fn matches(&self, value: &str) -> bool {
+        #[cfg(test)]
+        comparisons::count();
         self.matches_counted(value, &mut 0)
     }
 
@@ -296,4 +298,25 @@ pub(crate) fn literal_head(text: &str) -> &str {
     let ends = once('*').chain(once('?')).chain(once('$'));
     let end = ends.filter_map(|c| text.find(c)).min().unwrap_or(text.len());
     text.get(..end).unwrap_or("")
+}
+
+/// How often patterns were compared on this thread, for tests of bounds.
+#[cfg(test)]
+pub(crate) mod comparisons {
+    use std::cell::Cell;
+
+    thread_local! {
+        static MADE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        MADE.set(MADE.get() + 1);
+    }
+
+    /// How many `work` makes.
+    pub(crate) fn made_by(work: impl FnOnce()) -> usize {
+        let before = MADE.get();
+        work();
+        MADE.get() - before
+    }
 }

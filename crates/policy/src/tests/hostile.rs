@@ -7,7 +7,7 @@ use super::{effect_of, policy};
 use crate::arn_pattern::Cut;
 use crate::index::{Entry, Headed, Index};
 use crate::statement::Prepared;
-use crate::wildcard::Pattern;
+use crate::wildcard::{Pattern, comparisons};
 use crate::{Context, Effect, Kind, Policy, Principal, Request, parse_json};
 
 const KINDS: [Kind; 6] = [Kind::Identity, Kind::Resource, Kind::Trust, Kind::Boundary, Kind::Session, Kind::Authorizer];
@@ -242,4 +242,36 @@ fn many_statements_still_decide_right() {
     assert_eq!(effect_of(&policy, "s:Get", "arn:aws:s:r:1:z", &context), Some(Effect::Deny));
     let long_action = format!("s:{}", "Get".repeat(100));
     assert_eq!(effect_of(&policy, &long_action, "arn:aws:s:r:1:z", &context), None);
+}
+
+/// Documents near the limit of 128 KiB whose lists would multiply if statements were asked for each pattern that fits.
+#[test]
+fn no_document_makes_a_decision_compare_more_than_it_has_patterns() {
+    let nested = |count: usize| (1..count).map(|n| format!("arn:aws:s:r:1:{}*", "a".repeat(n))).collect::<Vec<_>>();
+    let actions = |count: usize| (0..count).map(|n| format!("s:{n:x}")).collect::<Vec<_>>();
+    let same_head = (0..2000).map(|n| format!("arn:*{n}*")).collect::<Vec<_>>();
+    let statement = |actions: &[String], resources: &[String]| json!({ "Effect": "Allow", "Action": actions, "Resource": resources });
+    let documents = [
+        vec![statement(&actions(6000), &nested(300))],
+        vec![statement(&actions(3000), &same_head)],
+        (0..18).map(|_| statement(&actions(300), &nested(70))).collect(),
+        (0..900).map(|_| statement(&actions(2), &nested(3))).collect(),
+        vec![statement(&nested(2).iter().map(|_| "s:*".to_owned()).collect::<Vec<_>>(), &nested(420))],
+    ];
+    let context = Context::new();
+    for statements in documents {
+        let lists = statements.iter().flat_map(|s| [&s["Action"], &s["Resource"]]);
+        let patterns: usize = lists.map(|list| list.as_array().map_or(0, Vec::len)).sum();
+        let document = json!({ "Version": "2012-10-17", "Statement": statements });
+        assert!((40_000..131_072).contains(&document.to_string().len()));
+        let policy = policy(&document, Kind::Session);
+        let resource = format!("arn:aws:s:r:1:{}", "a".repeat(1000));
+        for (action, resource) in [("s:none", resource.as_str()), ("s:1", resource.as_str()), ("s:none", "0123456789")]
+        {
+            let made = comparisons::made_by(|| {
+                let _ = effect_of(&policy, action, resource, &context);
+            });
+            assert!(made <= 2 * patterns, "{made} comparisons for {patterns} patterns");
+        }
+    }
 }

@@ -261,6 +261,7 @@ fn caller() -> impl Strategy<Value = Principal> {
 }
 
 /// How many cases each test makes: few with every change, a million where time does not matter.
+#[expect(clippy::disallowed_methods, reason = "a test has no other place to be told how long to take")]
 fn cases() -> u32 {
     std::env::var("POLICY_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
