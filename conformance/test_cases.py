@@ -44,18 +44,6 @@ def test_the_list_of_cases_not_yet_met_is_tidy_and_only_shrinks():
     assert len(listed) <= NOT_YET_MAX, "the list may only shrink; lower NOT_YET_MAX with it"
 
 
-def test_log_lines_are_asserted_as_soon_as_logs_are_served(server):
-    """The cases' `log_contains` needs execution logs, which need CloudWatch Logs."""
-    reason = cases.not_yet()["log_contains"]
-    assert reason.strip()
-    client = Aws(server.endpoint, server.accounts[CASE_API]).client("logs")
-    try:
-        client.describe_log_groups()
-    except client.exceptions.ClientError:
-        return
-    raise AssertionError("CloudWatch Logs answers now: assert log_contains in cases.py and remove the entry")
-
-
 def test_the_copy_equals_the_specification():
     shared = Path(os.environ.get("PORTCULLIS_SHARED", Path(__file__).parents[2] / "shared"))
     original = shared / "spec" / "authorizers-cases.json"
