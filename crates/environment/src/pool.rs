@@ -406,8 +406,7 @@ impl Shared {
         let (logs, group, stream) =
             (Arc::clone(&self.logs), environment.log.group.clone(), environment.log.stream.clone());
         let owner = (revision.account.clone(), revision.region.clone());
-        environment.sink =
-            Some(Box::new(move |batch| logs.write(&owner.0, &owner.1, &group, &stream, batch.lines)));
+        environment.sink = Some(Box::new(move |batch| logs.write(&owner.0, &owner.1, &group, &stream, batch.lines)));
         environment.log.line(prepared.banner);
         let ending = environment.load(&prepared.load, Instant::now() + limit).await;
         environment.drain_output();
