@@ -16,6 +16,7 @@ mod integrate;
 mod journal;
 mod logging;
 mod meter;
+mod observe;
 mod program;
 mod reject;
 mod ring;
@@ -39,6 +40,7 @@ pub use crate::{
     authorize::{Callers, IamCaller, SignatureRefusal, SignedRequest},
     decision::{Decision, Viewer},
     logging::LogSink,
+    observe::{CALLERS_ALIKE, CallSource, Observation, POLICY_BYTES_MAX, Seen, near},
     program::{CompileError, Program},
     reject::ResponseType,
     ring::{DecisionId, Ring},

@@ -249,6 +249,14 @@ impl Program {
         &self.stream
     }
 
+    pub(crate) fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    pub(crate) fn authorizers(&self) -> &[Authorizer] {
+        &self.authorizers
+    }
+
     pub(crate) fn authorizer(&self, authorizer: usize) -> Option<&Authorizer> {
         self.authorizers.get(authorizer)
     }

@@ -134,6 +134,13 @@ impl Slots {
         self.keep(api_id, |_| false);
     }
 
+    /// Everything served at this moment, in no order.
+    pub(crate) fn programs(&self) -> Vec<Arc<Program>> {
+        let index = self.index.load();
+        let stages = index.values().map(|stages| stages.load_full());
+        stages.flat_map(|stages| stages.iter().map(|slot| slot.program.load_full()).collect::<Vec<_>>()).collect()
+    }
+
     /// How many stages are served.
     pub(crate) fn count(&self) -> usize {
         self.index.load().values().map(|stages| stages.load().len()).sum()

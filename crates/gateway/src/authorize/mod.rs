@@ -28,6 +28,7 @@ use crate::{
     envelope::Envelope,
     journal::{Called, Journal, PolicySource, Step},
     logging::{Level, starred},
+    observe::{Asked, Notes},
     reject::{Rejection, ResponseType},
     route::Matched,
     texts,
@@ -84,6 +85,7 @@ pub(crate) struct Authorizer {
     sources: Vec<Source>,
     ttl_ms: i64,
     call: Call,
+    notes: Notes,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,15 @@ impl Authorizer {
 
     pub(crate) fn call(&self) -> &Call {
         &self.call
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// How long answers are kept, if they are at all.
+    pub(crate) fn ttl_s(&self) -> i64 {
+        self.ttl_ms / 1_000
     }
 
     /// Compiles an authorizer.
@@ -124,6 +135,7 @@ impl Authorizer {
             sources,
             ttl_ms: i64::from(record.authorizer_result_ttl_in_seconds.unwrap_or(TTL_S_DEFAULT)) * 1_000,
             call: Call::compile(&record.authorizer_uri, credentials, &below_api, origin)?,
+            notes: Notes::default(),
         })
     }
 }
@@ -317,7 +329,10 @@ async fn ask(
         None => request_event::event(method_arn, matched, envelope),
     };
     let cached = authorizer.ttl_ms > 0 && !authorizer.sources.is_empty() && !journal.is_test();
-    let run = run(authorizer, Called::Authorizer(place), event, shared, envelope, journal);
+    // Without identity sources every caller has the same key.
+    let caller = (!authorizer.sources.is_empty()).then_some(key);
+    let asked = Asked { method_arn, caller, kept: cached };
+    let run = run(authorizer, Called::Authorizer(place), &asked, event, shared, envelope, journal);
     let found = if cached {
         // The key leaves out method and path on purpose: AWS keeps one answer per stage, authorizer and identity, so a
         // policy naming only the first method refuses the next one until the TTL ends.
@@ -376,6 +391,7 @@ fn identify<'a>(
 async fn run(
     authorizer: &Authorizer,
     called: Called,
+    asked: &Asked<'_>,
     event: impl FnOnce() -> Vec<u8>,
     shared: &Shared,
     envelope: &Envelope,
@@ -386,7 +402,12 @@ async fn run(
         .await
         .map_err(|failed| Refusal::NotInvoked(failed.reason, failed.why))?;
     journal.line(Level::Trace, || texts::authorizer_result(&outcome.payload));
-    Ok((Arc::new(answer::read(&outcome)?), latency_ms))
+    let read = answer::read(&outcome);
+    // A function's error answers nothing, and a test of the console is no caller.
+    if outcome.function_error.is_none() && !journal.is_test() {
+        authorizer.notes.note(asked, &outcome.payload, read.is_ok());
+    }
+    Ok((Arc::new(read?), latency_ms))
 }
 
 fn broken(reason: &str) -> Rejection {
