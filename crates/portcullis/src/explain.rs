@@ -85,12 +85,26 @@ fn text(decision: &Value) -> String {
     out
 }
 
+/// A member for a terminal. What tenants and strangers wrote (an id in a path, the name of a statement) stays on its line
+/// and controls nothing.
 fn shown(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
+    let text = match value {
+        None | Some(Value::Null) => return String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
+    };
+    if !text.contains(char::is_control) {
+        return text;
     }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -106,6 +120,17 @@ mod tests {
         }));
         let expected = "Decision    d\nAPI         api Dev\nStatus      500\n\nauthorizer: no statement\n  source ARN arn:x\n\n\
                         AUTHORIZER_CONFIGURATION_ERROR: why\n\nTo change that:\n  aws lambda add-permission\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn nothing_in_a_decision_controls_the_terminal() {
+        let text = super::text(&json!({
+            "decisionId": "d", "rule": "no API é\u{1b}[2J\u{9b}1m\r",
+            "steps": [{ "step": "authorizerPolicy", "text": "statement x\n\nTo change that:\n  curl" }],
+        }));
+        let expected = "Decision    d\n\nauthorizerPolicy: statement x\\n\\nTo change that:\\n  curl\n\n\
+                        no API é\\u{1b}[2J\\u{9b}1m\\r\n";
         assert_eq!(text, expected);
     }
 }
