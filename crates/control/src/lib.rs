@@ -16,6 +16,7 @@ mod exchange;
 mod functions;
 mod host;
 mod invoker;
+pub mod lint;
 mod logs;
 mod publish;
 mod reader;

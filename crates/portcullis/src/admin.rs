@@ -56,6 +56,7 @@ pub enum Ask {
     CreateAccount { id: String, name: String },
     ListAccounts,
     Explain { id: String },
+    Lint { account: Option<String> },
     Status,
 }
 
@@ -66,6 +67,7 @@ pub enum Reply {
     Created(CreatedAccount),
     Accounts(Vec<ListedAccount>),
     Explained(serde_json::Value),
+    Linted(control::lint::Report),
     Status(Status),
     Refused(String),
 }
@@ -193,6 +195,7 @@ async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
             || Reply::Refused(format!("no decision {id} is kept: the newest ones of this start of the server are")),
             Reply::Explained,
         )),
+        Ask::Lint { account } => shared.control.lint(account.as_deref()).map(Reply::Linted),
         Ask::Status => {
             shared.control.list_accounts().map(|accounts| Reply::Status(status(about, accounts.len(), &shared)))
         }
@@ -231,7 +234,7 @@ pub fn ask(data_dir: &Path, ask: &Ask) -> anyhow::Result<Reply> {
             return exchange(stream, ask)
                 .with_context(|| format!("the server of {} did not answer; its log may say why", data_dir.display()));
         }
-        if matches!(ask, Ask::Status | Ask::Explain { .. }) {
+        if matches!(ask, Ask::Status | Ask::Explain { .. } | Ask::Lint { .. }) {
             let dir = data_dir.display();
             bail!("no server runs on {dir}. Start one with `portcullis start --data-dir {dir}`");
         }
@@ -283,7 +286,7 @@ fn offline(data_dir: &Path, store: &store::Embedded, ask: &Ask) -> anyhow::Resul
             accounts::create(store, &vault, SystemClock.now(), id, name).map(Reply::Created)
         }
         Ask::ListAccounts => accounts::list(store, &vault).map(Reply::Accounts),
-        Ask::Status | Ask::Explain { .. } => bail!("only a running server can tell"),
+        Ask::Status | Ask::Explain { .. } | Ask::Lint { .. } => bail!("only a running server can tell"),
     };
     Ok(done.unwrap_or_else(|error: ServiceError| Reply::Refused(error.message)))
 }

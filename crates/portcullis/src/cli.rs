@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    account, demo, explain, exports,
+    account, demo, explain, exports, lint,
     settings::{self, Given, Settings},
     start, status, terminal,
 };
@@ -70,6 +70,15 @@ none; then a key that names the account is printed.")]
 Without access to the machine: GET /_portcullis/decisions/ID, signed for service `portcullis` by a caller of the
 account that owns the API or the function, with the permission portcullis:GetDecision.")]
     Explain(explain::ExplainArgs),
+    /// List what works today and will surprise somebody tomorrow, with what mends it
+    #[command(after_help = "Examples:
+  portcullis lint
+  portcullis lint --account 222222222222 --output json
+  portcullis lint --strict                           ends with 1 if there is any warning
+
+Looks at the policies of functions as they are stored, and at what authorizers answered since their stage was last
+published. It keeps neither tokens nor principals of those answers.")]
+    Lint(lint::LintArgs),
     /// Ask a running server how it is
     #[command(after_help = "Examples:
   portcullis status
@@ -161,6 +170,7 @@ pub fn run() -> ExitCode {
         Command::Account(command) => account::run(command),
         Command::Env(args) => exports::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Status(args) => status::run(&args),
     };
     match done {

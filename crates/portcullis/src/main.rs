@@ -12,6 +12,7 @@ mod client;
 mod demo;
 mod explain;
 mod exports;
+mod lint;
 mod listen;
 mod log;
 mod server;
