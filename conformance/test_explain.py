@@ -136,6 +136,10 @@ def test_who_may_read(server, api, rest, unique):
     assert read(server, reader, id)["decisionId"] == id
     posted = wire.signed(server.port, wire.Signing(api.identity, "portcullis"), "POST", f"/_portcullis/decisions/{id}")
     assert posted.status == 400
+    forged = wire.signed(server.port, wire.Signing(api.identity, "apigateway", secret="no"), "GET", "/restapis")
+    assert forged.status == 403 and read(server, api, forged.decision)["caller"] is None
+    strange = wire.call(server.port, "GET", "/restapis")
+    refused(server, api, strange.decision, 404, "NotFoundException")
     for unread in ("", "x", "0" * 19, id.upper() + "0", "..%2f"):
         answer = wire.decision(server.port, api.identity, unread)
         assert answer.status in (400, 403, 404), (unread, answer.text)
@@ -274,6 +278,27 @@ def test_a_refused_call_of_the_control_plane_and_what_mends_it(server, api, secu
     run(api, command)
     assert call().status == 200
     assert call().header("x-portcullis-decision") is None, "only refusals have one here"
+
+
+def test_the_statements_of_another_accounts_function_are_not_shown(server, api, security, stranger, unique):
+    name = unique("secretive")
+    arn = make.function(security, name, "echo.js")
+    make.permit(security, arn, None, StatementId="nobodys-business", Principal=stranger.account)
+    user = a_user(api, unique("curious"), *make.ALLOW_ALL["Statement"])
+    path = "/2015-03-31/functions/" + arn.replace(":", "%3A")
+    answer = wire.signed(server.port, wire.Signing(user.identity, "lambda"), "GET", path)
+    assert answer.status == 403
+    decision = read(server, api, answer.decision)
+    assert "nobodys-business" not in json.dumps(decision) and decision["repair"] == []
+    assert decision["steps"][0]["account"] == SECURITY
+
+
+def test_what_strangers_write_does_not_control_the_terminal(server, api):
+    signing = wire.Signing(api.identity, "apigateway")
+    answer = wire.signed(server.port, signing, "GET", "/restapis/%1B%5B2J%0ATo%20change%20that:")
+    assert answer.status in (400, 404), answer.text
+    shown = server.run("explain", answer.decision, "--data-dir", str(server.data_dir)).stdout
+    assert "\x1b" not in shown and "\nTo change that:" not in shown, shown
 
 
 @pytest.mark.own
