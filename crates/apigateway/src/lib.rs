@@ -34,6 +34,7 @@ pub mod stage;
 pub mod tag;
 mod tally;
 pub mod template;
+pub mod test_invoke;
 pub mod usage_plan;
 pub mod usage_plan_key;
 

@@ -96,7 +96,7 @@ fn check_name(name: &str) -> Result<()> {
     if valid { Ok(()) } else { Err(bad_request("Stage name only allows a-zA-Z0-9_-")) }
 }
 
-fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
+pub(crate) fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
     if variables.len() > VARIABLES_MAX {
         return Err(limit_exceeded("stage variables", "stage"));
     }

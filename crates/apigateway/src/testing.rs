@@ -60,7 +60,8 @@ impl World {
         Self { memory: Records::default(), host: Counting(7), account: ACCOUNT, region: "us-east-1", now_ms: NOW_MS }
     }
 
-    fn with<T>(&mut self, run: impl FnOnce(&mut Cx<'_>, &mut Tx<'_>) -> Result<T>) -> Result<(T, Changes)> {
+    /// Runs something with a context and a transaction, and gives what it changed.
+    pub(crate) fn with<T>(&mut self, run: impl FnOnce(&mut Cx<'_>, &mut Tx<'_>) -> Result<T>) -> Result<(T, Changes)> {
         let caller = Caller {
             account: self.account.parse().expect("an account"),
             identity: Identity::Root,
