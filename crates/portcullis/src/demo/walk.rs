@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use control::accounts::CreatedAccount;
 use serde_json::{Value, json};
+use wire::sigv4::Credentials;
 
 use super::{
     aws::{Call, REGION, Refusal},
@@ -60,6 +61,14 @@ enum Shown {
     Text(&'static str, fn(&Value) -> String),
     /// `--query` with this expression.
     Json(&'static str, fn(&Value) -> Value),
+}
+
+/// What a call of the API gave.
+struct Called {
+    status: u16,
+    body: String,
+    /// The decision it names.
+    decision: String,
 }
 
 /// What was created on the way.
@@ -231,10 +240,11 @@ impl Walk {
 
     async fn try_without_permission(&self, api: &Api, function_arn: &str, source_arn: &str) -> anyhow::Result<()> {
         self.screen.heading("Before the permission")?;
-        let (status, body) = self.curl(api, Some("allow")).await?;
+        let Called { status, body, decision } = self.curl(api, Some("allow")).await?;
         check("the answer", &format!("500 {NULL_MESSAGE}"), &format!("{status} {body}"))?;
         self.screen
             .met("Refused: no statement of the function's policy lets this authorizer invoke it, so it did not run.")?;
+        self.explain(&decision, function_arn, source_arn).await?;
         self.screen.note("The API account cannot help itself: the function belongs to the other account.")?;
         let refusal = self.refused(Who::Api, permission(function_arn, source_arn)).await?;
         check("the error", "AccessDeniedException", &refusal.code)?;
@@ -277,9 +287,9 @@ impl Walk {
             (Some("allow"), 200, r#"{"message": "hello"}"#, "Allowed from the cache: the policy is kept for 300 s."),
         ] {
             let got = self.curl(api, token).await?;
-            check("the answer", &format!("{status} {body}"), &format!("{} {}", got.0, got.1))?;
+            check("the answer", &format!("{status} {body}"), &format!("{} {}", got.status, got.body))?;
             self.screen.met(remark)?;
-            calls.push((token, got.0, got.1));
+            calls.push((token, got.status, got.body));
         }
         Ok(calls)
     }
@@ -362,8 +372,42 @@ impl Walk {
         }
     }
 
-    /// Calls the API as a client does; gives status and body.
-    async fn curl(&self, api: &Api, token: Option<&'static str>) -> anyhow::Result<(u16, String)> {
+    /// Asks the gateway why; the API's account gets the command that the other account is to run.
+    async fn explain(&self, decision: &str, function_arn: &str, source_arn: &str) -> anyhow::Result<()> {
+        self.screen.note("The answer names its decision (x-portcullis-decision), and the gateway can say why.")?;
+        let target = format!("/_portcullis/decisions/{decision}");
+        let words = [
+            format!("curl -s --aws-sigv4 aws:amz:{REGION}:portcullis"),
+            r#"--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY""#.to_owned(),
+            format!("http://{}{target}", self.host),
+            "| jq -r '.steps[].text, .repair[]'".to_owned(),
+        ];
+        self.screen.command(Who::Api, &words)?;
+        let credentials = Credentials {
+            access_key_id: &self.api.access_key_id,
+            secret_access_key: &self.api.secret_access_key,
+            session_token: None,
+        };
+        let outgoing =
+            Outgoing { method: "GET", target: &target, host: &self.host, headers: Vec::new(), body: Bytes::new() };
+        let answer = self.client.send_signed(outgoing, &credentials, REGION, "portcullis").await?;
+        check("the status of the decision", "200", &answer.status.to_string())?;
+        let told: Value = serde_json::from_slice(&answer.body).context("a decision must be JSON")?;
+        let list = |pointer: &str| told.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut lines: Vec<String> = list("/steps").iter().map(|step| text(step, "/text")).collect();
+        lines.extend(list("/repair").iter().filter_map(Value::as_str).map(str::to_owned));
+        self.screen.answer(&lines.join("\n"))?;
+        let command = text(&told, "/repair/0");
+        for part in ["aws lambda add-permission", function_arn, source_arn] {
+            if !command.contains(part) {
+                bail!("the repair must contain `{part}`, but is `{command}`");
+            }
+        }
+        self.screen.met("The reason, and the one command that changes it.")
+    }
+
+    /// Calls the API as a client does.
+    async fn curl(&self, api: &Api, token: Option<&'static str>) -> anyhow::Result<Called> {
         let host = self.data_host(&api.id);
         let form = r#"-s -w "\n%{http_code}\n""#;
         let mut words = vec!["curl".to_owned(), form.to_owned(), format!("http://{host}/{STAGE}")];
@@ -377,7 +421,8 @@ impl Walk {
         let answer = self.client.send(outgoing).await?;
         let (status, body) = (answer.status, answer.text());
         self.screen.answer(&format!("{body}\n{status}"))?;
-        Ok((status, body))
+        let decision = answer.header("x-portcullis-decision").unwrap_or_default().to_owned();
+        Ok(Called { status, body, decision })
     }
 
     /// Host of the deployed API. Names below `localhost` are this machine, to curl and to browsers.
