@@ -165,6 +165,7 @@ impl Control {
         match step {
             Ok(dispatch::Step::Done(response)) => response,
             Ok(dispatch::Step::Invoke(invoke)) => invoke.run(&self.inner).await,
+            Ok(dispatch::Step::Test(test)) => test.run(&self.inner).await,
             Err(error) => {
                 tracing::error!(%error, "a call panicked");
                 dispatch::failed()

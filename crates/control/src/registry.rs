@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use service::Entry;
 
-use crate::exchange::logs::LogsCall;
+use crate::exchange::{logs::LogsCall, test_invoke::Tried};
 
 /// How an operation is run.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ pub enum Exchange {
     LookupEvents,
     /// CloudWatch Logs' operations on streams and events.
     Logs(LogsCall),
+    /// API Gateway's TestInvokeAuthorizer and TestInvokeMethod.
+    TestInvoke(Tried),
 }
 
 /// Lists of operations by service, as botocore spells the services.
@@ -38,7 +40,7 @@ fn lists() -> [(&'static str, &'static [&'static [Entry]]); 6] {
     ]
 }
 
-const EXCHANGES: [(&str, &str, Exchange); 9] = [
+const EXCHANGES: [(&str, &str, Exchange); 11] = [
     ("lambda", "Invoke", Exchange::Invoke),
     ("cloudtrail", "LookupEvents", Exchange::LookupEvents),
     ("logs", "CreateLogStream", Exchange::Logs(LogsCall::CreateLogStream)),
@@ -48,6 +50,8 @@ const EXCHANGES: [(&str, &str, Exchange); 9] = [
     ("logs", "FilterLogEvents", Exchange::Logs(LogsCall::FilterLogEvents)),
     ("logs", "GetLogEvents", Exchange::Logs(LogsCall::GetLogEvents)),
     ("logs", "PutLogEvents", Exchange::Logs(LogsCall::PutLogEvents)),
+    ("apigateway", "TestInvokeAuthorizer", Exchange::TestInvoke(Tried::Authorizer)),
+    ("apigateway", "TestInvokeMethod", Exchange::TestInvoke(Tried::Method)),
 ];
 
 /// How this operation is run; `None` when this version does not have it.
@@ -87,6 +91,7 @@ pub fn implemented() -> Vec<(&'static str, &'static str)> {
 pub fn refused(service: &'static str, operation: &'static str) -> &'static [&'static str] {
     match find(service, operation) {
         Some(Run::Apply(entry)) => entry.refused,
+        Some(Run::Exchange(Exchange::TestInvoke(Tried::Method))) => apigateway::test_invoke::METHOD_REFUSED,
         Some(Run::Exchange(_)) | None => &[],
     }
 }

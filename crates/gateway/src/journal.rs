@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use policy::{DeniedBy, Effect, StatementRef};
 
 use crate::{
-    Text,
+    Clock, Text,
     authorize::{Granted, IamCaller},
     context::Scope,
     envelope::Envelope,
-    logging::Level,
+    logging::{Level, starred},
     route::Matched,
     texts,
 };
@@ -81,8 +82,17 @@ pub(crate) struct Journal {
     caller: Option<Arc<IamCaller>>,
     steps: Vec<Step>,
     level: Level,
-    test: bool,
+    test: Option<Box<Test>>,
     lines: Vec<String>,
+    /// What whole requests in the log must not show, as it stands in JSON, with what is shown in its place.
+    hidden: Vec<(String, String)>,
+}
+
+/// What is kept of a test-invoke besides.
+struct Test {
+    clock: Arc<dyn Clock>,
+    /// What an authorizer's function answered.
+    answer: Option<Bytes>,
 }
 
 impl Journal {
@@ -93,26 +103,45 @@ impl Journal {
             caller: None,
             steps: Vec::new(),
             level: Level::Off,
-            test: false,
+            test: None,
             lines: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
     /// Says where the request arrived; from here on its stage's settings for logging hold.
     pub(crate) fn locate(&mut self, matched: Arc<Matched>) {
-        self.level = matched.method().logging.level();
+        if self.test.is_none() {
+            self.level = matched.method().logging.level();
+        }
         self.steps.reserve(4);
+        self.hide_headers(&matched);
         self.place = Some(matched);
     }
 
-    /// Of a test-invoke: every line is written, whatever the stage says, and no cached answer counts.
-    pub(crate) fn test(&mut self) {
+    /// Of a test-invoke from here on: every line is written with its moment, whatever the stage says, and no cached
+    /// answer counts.
+    pub(crate) fn test(&mut self, clock: Arc<dyn Clock>) {
         self.level = Level::Trace;
-        self.test = true;
+        self.test = Some(Box::new(Test { clock, answer: None }));
+        if let Some(matched) = self.place.clone() {
+            self.hide_headers(&matched);
+        }
     }
 
     pub(crate) fn is_test(&self) -> bool {
-        self.test
+        self.test.is_some()
+    }
+
+    /// Keeps what an authorizer's function answered, for whoever tests it.
+    pub(crate) fn keep_answer(&mut self, payload: &Bytes) {
+        if let Some(test) = &mut self.test {
+            test.answer = Some(payload.clone());
+        }
+    }
+
+    pub(crate) fn take_answer(&mut self) -> Option<Bytes> {
+        self.test.as_mut()?.answer.take()
     }
 
     /// What the authorizer granted, kept for whoever words the answer: a refusal may show the authorizer's context.
@@ -137,10 +166,33 @@ impl Journal {
         self.steps.push(step);
     }
 
+    /// Keeps a secret out of the requests that the log shows whole.
+    pub(crate) fn hide(&mut self, secret: &str) {
+        if self.level == Level::Trace && !secret.is_empty() {
+            let quoted = serde_json::Value::from(secret).to_string();
+            self.hidden.push((quoted, format!("\"{}\"", starred(secret))));
+        }
+    }
+
+    fn hide_headers(&mut self, matched: &Matched) {
+        for name in ["Authorization", "Cookie", "x-api-key", "X-Amz-Security-Token"] {
+            matched.arrived().headers.all(name).for_each(|value| self.hide(value));
+        }
+    }
+
     /// A line of the execution log; made only if the stage wants lines of that level.
     pub(crate) fn line(&mut self, level: Level, text: impl FnOnce() -> String) {
         if level <= self.level {
-            self.lines.push(text());
+            let mut text = text();
+            if level == Level::Trace {
+                for (secret, shown) in &self.hidden {
+                    text = text.replace(secret, shown);
+                }
+            }
+            if let Some(test) = &self.test {
+                text = texts::stamped(test.clock.now_ms(), &text);
+            }
+            self.lines.push(text);
         }
     }
 
@@ -151,12 +203,9 @@ impl Journal {
 
     /// Says that the integration begins.
     pub(crate) fn begin(&mut self, envelope: &Envelope) {
-        let Some(matched) = self.place.as_ref().filter(|_| self.level >= Level::Info) else { return };
-        let lines = [
-            texts::starting_execution(envelope.request_id()),
-            texts::method_and_path(matched.verb(), &matched.method().resource_path),
-        ];
-        self.lines.extend(lines);
+        let Some(matched) = self.place.clone() else { return };
+        self.line(Level::Info, || texts::starting_execution(envelope.request_id()));
+        self.line(Level::Info, || texts::method_and_path(matched.verb(), &matched.method().resource_path));
     }
 
     /// Whether anything of the request goes to a log.

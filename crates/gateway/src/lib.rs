@@ -23,6 +23,7 @@ mod ring;
 mod route;
 mod slots;
 mod template;
+mod test_invoke;
 mod texts;
 mod transform;
 
@@ -44,6 +45,7 @@ pub use crate::{
     program::{CompileError, Program},
     reject::ResponseType,
     ring::{DecisionId, Ring},
+    test_invoke::{TestRequest, TestedAuthorizer, TestedMethod},
 };
 use crate::{
     authorize::Authorizers, context::Ended, decision::Place, envelope::Envelope, journal::Journal, logging::Level,

@@ -224,6 +224,10 @@ impl Program {
         &self.methods[method]
     }
 
+    pub(crate) fn first_method(&self) -> Option<&Method> {
+        self.methods.first()
+    }
+
     pub(crate) fn nothing(&self) -> &Method {
         &self.nothing
     }

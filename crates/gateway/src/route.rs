@@ -25,6 +25,9 @@ use crate::{
 /// Longest path and query of an edge-optimized API.
 const EDGE_URL_BYTES_MAX: usize = 8_192;
 
+/// The domain name functions are told in tests, as AWS words it.
+const TEST_DOMAIN: &str = "testPrefix.testDomainName";
+
 /// The verbs REST APIs know; ANY stands for all of them.
 const VERBS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
@@ -103,6 +106,30 @@ impl Matched {
     /// `arn:P:execute-api:R:ACCT:API/STAGE/VERB/path`; the root's ends in `VERB/`.
     pub(crate) fn method_arn(&self) -> String {
         [self.program().arn_prefix(), self.verb, self.path()].concat()
+    }
+}
+
+impl Matched {
+    /// A made-up request to the one method of a program that nobody is served; for test-invokes alone. A path that does
+    /// not lead to the method runs all the same, without path parameters. `None` where there is no method.
+    pub(crate) fn tested(program: Arc<Program>, arrived: Arrived) -> Option<Self> {
+        program.first_method()?;
+        let verb = VERBS.into_iter().find(|verb| *verb == arrived.method.as_str())?;
+        let inner = arrived.raw_path.trim_start_matches('/');
+        let start = arrived.raw_path.len() - inner.len();
+        let mut parameters = Vec::new();
+        let wanted = inner.strip_suffix('/').unwrap_or(inner);
+        if program.tree().find(wanted, verb, &mut parameters).is_none() {
+            parameters.clear();
+        }
+        for (_, place) in &mut parameters {
+            *place = place.start + start..place.end + start;
+        }
+        let path = start.saturating_sub(1);
+        // No slot has this number: nothing of a test is ever found in a cache.
+        let served = Served { slot: u64::MAX, program };
+        let domain = Some(TEST_DOMAIN.to_owned());
+        Some(Self { served, method: Some(0), verb, arrived, below: path, path, parameters, domain })
     }
 }
 

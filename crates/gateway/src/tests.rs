@@ -5,6 +5,7 @@ mod decisions;
 mod flow;
 mod harness;
 mod hostile;
+mod test_invoke;
 
 use crate::Random;
 

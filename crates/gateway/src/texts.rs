@@ -2,6 +2,8 @@
 //!
 //! Sources: API Gateway Developer Guide, "Gateway response types"; answers and execution logs recorded on AWS.
 
+use service::Timestamp;
+
 use crate::Text;
 
 pub(crate) const UNAUTHORIZED: &str = "Unauthorized";
@@ -127,21 +129,22 @@ pub(crate) fn sending_request(function_arn: &str) -> String {
     format!("Sending request to {}", endpoint(function_arn))
 }
 
-/// As much of a payload as a log event can hold; the rest is cut there.
-fn excerpt(payload: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(payload.get(..2_048).unwrap_or(payload))
+/// More of a payload than a log event can hold, so that a secret that begins in the event is found whole and hidden; the
+/// rest is cut there.
+fn whole(payload: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(payload.get(..16_384).unwrap_or(payload))
 }
 
 pub(crate) fn endpoint_body(payload: &[u8]) -> String {
-    format!("Endpoint request body after transformations: {}", excerpt(payload))
+    format!("Endpoint request body after transformations: {}", whole(payload))
 }
 
 pub(crate) fn endpoint_answer(payload: &[u8]) -> String {
-    format!("Endpoint response body before transformations: {}", excerpt(payload))
+    format!("Endpoint response body before transformations: {}", whole(payload))
 }
 
 pub(crate) fn authorizer_result(payload: &[u8]) -> String {
-    format!("Authorizer result body before parsing: {}", excerpt(payload))
+    format!("Authorizer result body before parsing: {}", whole(payload))
 }
 
 pub(crate) fn starting_execution(request_id: &str) -> String {
@@ -174,4 +177,27 @@ pub(crate) fn key_not_required(method: &str) -> String {
 
 pub(crate) fn usage_plan_succeeded(key: &str, stage: &str) -> String {
     format!("Usage Plan check succeeded for API Key {key} and API Stage {stage}")
+}
+
+// Words of a test-invoke's log alone.
+
+/// The first line; no moment stands before it.
+pub(crate) fn execution_log(request_id: &str) -> String {
+    format!("Execution log for request {request_id}")
+}
+
+/// A line with its moment before it.
+pub(crate) fn stamped(now_ms: i64, line: &str) -> String {
+    format!("{} : {line}", Timestamp::from_ms(now_ms).format("%a %b %d %H:%M:%S UTC %Y"))
+}
+
+pub(crate) const EXECUTION_DONE: &str = "Successfully completed execution";
+
+/// A part of the request or the answer, such as `Method request headers`.
+pub(crate) fn part(name: &str, text: &str) -> String {
+    format!("{name}: {text}")
+}
+
+pub(crate) fn received_response(latency_ms: i64) -> String {
+    format!("Received response. Status: 200, Integration latency: {latency_ms} ms")
 }

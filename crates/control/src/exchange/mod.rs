@@ -4,3 +4,4 @@ pub mod invoke;
 pub mod logs;
 pub mod lookup_events;
 pub(crate) mod s3;
+pub(crate) mod test_invoke;

@@ -269,6 +269,33 @@ pub(crate) async fn authorize(
     Ok(Authorized { matched, body, via: Via::Lambda(granted) })
 }
 
+/// Runs the authorizer of a method for whoever tests it: identity, permission, answer, as for a client, but nothing
+/// cached. The answer's policy is read and judges nothing, since there is no request it could let through.
+///
+/// # Errors
+/// As [`authorize`], with every cause in the journal already.
+pub(crate) async fn test(
+    matched: &Matched,
+    method_arn: &str,
+    shared: &Shared,
+    envelope: &Envelope,
+    journal: &mut Journal,
+) -> Result<Granted, Rejection> {
+    let place = match &matched.method().authorization {
+        Authorization::Lambda(place) => *place,
+        Authorization::Broken(reason) => {
+            let rejection = broken(reason);
+            for cause in rejection.causes() {
+                journal.line(Level::Error, || cause.to_string());
+            }
+            return Err(rejection);
+        }
+        Authorization::Open | Authorization::Iam => return Err(broken("the method has no authorizer")),
+    };
+    let (granted, _) = consult(place, matched, method_arn, shared, envelope, journal).await?;
+    Ok(granted)
+}
+
 /// Runs the authorizer, or finds its answer, and asks the returned policy about this request.
 async fn consult(
     place: usize,
@@ -370,6 +397,7 @@ fn identify<'a>(
     match identity::check(authorizer, matched, envelope) {
         Ok(identity) => {
             if let Some(token) = &identity.token {
+                journal.hide(token);
                 journal.line(Level::Info, || texts::incoming_identity(&starred(token)));
             }
             Ok(identity)
@@ -402,6 +430,7 @@ async fn run(
         .await
         .map_err(|failed| Refusal::NotInvoked(failed.reason, failed.why))?;
     journal.line(Level::Trace, || texts::authorizer_result(&outcome.payload));
+    journal.keep_answer(&outcome.payload);
     let read = answer::read(&outcome);
     // A function's error answers nothing, and a test of the console is no caller.
     if outcome.function_error.is_none() && !journal.is_test() {

@@ -49,7 +49,10 @@ pub(super) async fn call(
 ) -> Result<Proxied, Rejection> {
     let request = proxy.call.with(event, envelope.request_id(), proxy.timeout_ms);
     let outcome = match call::invoke(request, Called::Integration, shared, journal).await {
-        Ok((outcome, _)) => outcome,
+        Ok((outcome, latency_ms)) => {
+            journal.line(Level::Info, || texts::received_response(latency_ms));
+            outcome
+        }
         Err(Failed { reason, kind, why }) => {
             journal.step(Step::NotInvoked { called: Called::Integration, why });
             return Err(match kind {
