@@ -245,7 +245,7 @@ impl Pass<'_> {
         for statement in &policy.statements {
             if permission::is_open(statement) {
                 let sources = self.inner.gateway().sources(&place.arn());
-                self.report.add(permission::open(&place, statement, sources.as_deref().unwrap_or_default()));
+                self.report.add(permission::open(&place, statement, sources, &policy.statements));
             }
             let Some(sources) = permission::authorizers(statement) else { continue };
             let mut gone = Vec::new();

@@ -36,12 +36,7 @@ impl Place {
     }
 
     fn function(&self) -> String {
-        let partition = match &self.region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
-        format!("arn:{partition}:lambda:{}:{}:function:{}", self.region, self.account, self.name)
+        format!("arn:aws:lambda:{}:{}:function:{}", self.region, self.account, self.name)
     }
 
     fn warning(&self, code: &str, statement: Option<&Value>, text: String, repair: Vec<String>) -> Warning {
@@ -103,21 +98,49 @@ pub(super) fn is_open(statement: &Value) -> bool {
     allows(statement) && named && !bound
 }
 
-/// `permission-without-source`. `sources` are what served stages present to the function.
-pub(super) fn open(place: &Place, statement: &Value, sources: &[CallSource]) -> Warning {
+/// `permission-without-source`. `sources` are what served stages present to the function, `None` if that is too much;
+/// `all` are the statements of the policy.
+pub(super) fn open(place: &Place, statement: &Value, sources: Option<Vec<CallSource>>, all: &[Value]) -> Warning {
     let function = place.arn();
-    let add = |arn: &str, id: &str| place.signed(&add_permission_command(&function, arn, id));
-    let mut repair: Vec<String> = sources.iter().map(|it| add(&it.source_arn, &it.statement_id)).collect();
-    if repair.is_empty() {
-        repair.push(add(SOMEBODY, "apigateway-authorizer"));
-    }
-    repair.extend(place.remove(statement));
+    let add = |arn: &str, id: &str| place.signed(&add_permission_command(&function, arn, &unused(id, all)));
+    let repair = match sources {
+        // Without this statement calls would be refused, so it stays until those who call are known.
+        None => vec![add(SOMEBODY, "apigateway-authorizer")],
+        Some(sources) if sources.is_empty() => {
+            [add(SOMEBODY, "apigateway-authorizer")].into_iter().chain(place.remove(statement)).collect()
+        }
+        Some(sources) => {
+            let missing = sources.iter().filter(|source| !all.iter().any(|it| admits(it, &source.source_arn)));
+            missing.map(|it| add(&it.source_arn, &it.statement_id)).chain(place.remove(statement)).collect()
+        }
+    };
     let text = format!(
         "{} lets API Gateway invoke the function for any API of any account, as it names neither aws:SourceArn nor \
          aws:SourceAccount.",
         named(statement)
     );
     place.warning("permission-without-source", Some(statement), text, repair)
+}
+
+/// Whether a statement admits a source by its ARN.
+fn admits(statement: &Value, source_arn: &str) -> bool {
+    allows(statement)
+        && source_arns(statement).is_some_and(|value| {
+            one_or_more(Some(value)).filter_map(Value::as_str).any(|it| policy::arn_like(it, source_arn))
+        })
+}
+
+/// The id, or one like it that no statement has.
+fn unused(id: &str, all: &[Value]) -> String {
+    let taken = |id: &str| all.iter().any(|statement| sid(statement) == Some(id));
+    let mut free = id.to_owned();
+    for number in 2..=all.len().saturating_add(1) {
+        if !taken(&free) {
+            break;
+        }
+        free = format!("{id}-{number}");
+    }
+    free
 }
 
 fn named(statement: &Value) -> String {
@@ -153,14 +176,20 @@ pub(super) fn authorizers(statement: &Value) -> Option<Vec<AuthorizerArn>> {
     if !allows(statement) {
         return None;
     }
+    let value = source_arns(statement)?;
+    let found: Option<Vec<AuthorizerArn>> =
+        one_or_more(Some(value)).map(|value| AuthorizerArn::parse(value.as_str()?)).collect();
+    found.filter(|found| !found.is_empty())
+}
+
+/// The values a source's ARN has to be like.
+fn source_arns(statement: &Value) -> Option<&Value> {
     let (_, _, value) = conditions(statement).find(|(operator, key, _)| {
         let operator = operator.to_ascii_lowercase();
         key.eq_ignore_ascii_case("aws:SourceArn")
             && ["arnlike", "arnequals", "stringequals", "stringlike"].contains(&operator.as_str())
     })?;
-    let found: Option<Vec<AuthorizerArn>> =
-        one_or_more(Some(value)).map(|value| AuthorizerArn::parse(value.as_str()?)).collect();
-    found.filter(|found| !found.is_empty())
+    Some(value)
 }
 
 /// `stale-permission`. `whole` says whether the statement admits nothing else.

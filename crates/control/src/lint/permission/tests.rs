@@ -53,7 +53,7 @@ fn a_grant_to_the_gateway_needs_a_source() {
 #[test]
 fn an_open_grant_is_mended_by_what_calls_the_function() {
     let source = CallSource { source_arn: AUTHORIZER.to_owned(), statement_id: "new".to_owned() };
-    let warning = open(&place("live"), &statement(json!({})), &[source]);
+    let warning = open(&place("live"), &statement(json!({})), Some(vec![source.clone()]), &[statement(json!({}))]);
     let by = "   # with credentials of account 444455556666";
     let function = "arn:aws:lambda:eu-west-1:444455556666:function:guard";
     assert_eq!(
@@ -69,7 +69,15 @@ fn an_open_grant_is_mended_by_what_calls_the_function() {
             ),
         ]
     );
-    assert!(open(&place(""), &statement(json!({})), &[]).repair[0].contains("API_ID/authorizers/AUTHORIZER_ID"));
+    let repair = |sources, all: &[Value]| open(&place(""), &statement(json!({})), sources, all).repair;
+    let unknown = repair(Some(Vec::new()), &[]);
+    assert!(unknown[0].contains("API_ID/authorizers/AUTHORIZER_ID") && unknown[1].contains("remove-permission"));
+    assert_eq!(repair(None, &[]).len(), 1, "with too many callers to name, nothing is taken away");
+    let bound = statement(json!({ "ArnLike": { "AWS:SourceArn": AUTHORIZER.replace("abcdef", "*") } }));
+    assert!(repair(Some(vec![source.clone()]), &[bound])[0].contains("remove-permission"), "it is admitted already");
+    let mut taken = statement(json!({}));
+    taken["Sid"] = json!("new");
+    assert!(repair(Some(vec![source]), &[taken])[0].contains("--statement-id new-2 "));
 }
 
 #[test]
