@@ -66,7 +66,12 @@ impl GatewayResponse {
         let status = record.status_code.as_deref().and_then(|code| code.parse().ok());
         let headers = record.response_parameters.iter().filter_map(|(target, source)| {
             let name = target.strip_prefix("gatewayresponse.header.")?;
-            http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let sound = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+            // The field of this name says which decision an answer rests on; it is the gateway's alone to write.
+            let free = !name.eq_ignore_ascii_case(crate::DECISION_HEADER);
+            if !sound || !free {
+                return None;
+            }
             Some((name.into(), Piece::source(source, variables)?))
         });
         let templates = &record.response_templates;
@@ -179,8 +184,23 @@ fn pieces(text: &str, variables: &BTreeMap<String, String>) -> Vec<Piece> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Piece, pieces};
+    use apigateway::gateway_response::GatewayResponse as Record;
+
+    use super::{GatewayResponse, Piece, pieces};
     use crate::context::Variable;
+
+    #[test]
+    fn the_decisions_field_is_not_a_tenants_to_write() {
+        let literal = |name: &str| (format!("gatewayresponse.header.{name}"), "'x'".to_owned());
+        let record = Record {
+            response_type: "UNAUTHORIZED".to_owned(),
+            status_code: None,
+            response_parameters: ["X-Own", "X-Portcullis-Decision", "x-portcullis-decision"].map(literal).into(),
+            response_templates: BTreeMap::new(),
+        };
+        let compiled = GatewayResponse::compile(&record, &BTreeMap::new());
+        assert_eq!(compiled.headers, [("X-Own".into(), Piece::Text("x".into()))]);
+    }
 
     #[test]
     fn references_are_found_and_all_else_is_text() {
