@@ -158,6 +158,28 @@ def test_what_a_client_sends_breaks_no_header(server, rest):
     assert ask(server, rest, query="q=plain").header("X-Echo") == "plain"
 
 
+def test_fields_that_are_the_gateways_own(server, rest):
+    """A tenant's fields neither reframe an answer nor pass for the gateway's."""
+    names = ("Content-Length", "Transfer-Encoding", "Connection", "x-amzn-RequestId", "x-portcullis-decision")
+    put(rest, "UNAUTHORIZED", responseParameters={f"gatewayresponse.header.{name}": "'5'" for name in names})
+    rest.deploy()
+    answer = ask(server, rest)
+    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
+    for name in names[:-1]:
+        assert [value for key, value in answer.headers if key.lower() == f"x-amzn-remapped-{name}".lower()] == ["5"], name
+    for name in names:
+        assert "5" not in [value for key, value in answer.headers if key.lower() == name.lower()], name
+    for code in ("204", "304"):
+        put(rest, "UNAUTHORIZED", statusCode=code)
+        rest.deploy()
+        with wire.Connection(server.port) as connection:
+            target = f"/_aws/execute-api/{rest.id}/Dev/pets/12"
+            connection.send(wire.head("GET", target, [("Host", "x")]))
+            bare = connection.receive("GET")
+            connection.send(wire.head("GET", target, [("Host", "x"), ("Authorizer", "allow")]))
+            assert (bare.status, bare.body, connection.receive("GET").status) == (int(code), b"", 200)
+
+
 def test_a_throttled_and_an_unkeyed_call(server, api, rest, unique):
     for kind, code in (("INVALID_API_KEY", "402"), ("THROTTLED", "430"), ("QUOTA_EXCEEDED", "431")):
         put(rest, kind, statusCode=code)

@@ -129,6 +129,24 @@ def test_a_caller_of_another_account_needs_both_sides(server, rest, api, securit
     shared.delete()
 
 
+def test_a_namesake_inherits_nothing(server, api, security, unique):
+    """A policy names a user by id: whoever is made later with the same name is somebody else."""
+    name = unique("reborn")
+    first = make.user(security, name, policy(statement("Allow", "*")))
+    arn = f"arn:aws:iam::{SECURITY}:user/{name}"
+    rest = build(api, name, policy(statement("Allow", "execute-api:/*", Principal={"AWS": arn})))
+    assert call(server, rest, first).status == 200
+    security.iam.delete_access_key(UserName=name, AccessKeyId=first.access_key)
+    security.iam.delete_user_policy(UserName=name, PolicyName="inline")
+    security.iam.delete_user(UserName=name)
+    assert call(server, rest, first).status == 403
+    second = make.user(security, name, policy(statement("Allow", "*")))
+    check_denied(call(server, rest, second), arn, rest, NO_RESOURCE)
+    rest.deploy()
+    check_denied(call(server, rest, second), arn, rest, NO_RESOURCE)
+    rest.delete()
+
+
 def test_a_resource_policy_allows_callers_of_its_own_account_and_its_deny_wins(server, api, unique):
     name = unique("named")
     identity = make.user(api, name)
