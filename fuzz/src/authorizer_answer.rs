@@ -1,7 +1,7 @@
 //! The answer of a Lambda authorizer: the policy inside, read strictly, and asked.
 //!
-//! Input: answer, resource. The reader of the whole answer is private to the data plane; this goes the same way as
-//! far as the policy is concerned, with the same two steps: the member's text, then [`Policy::parse`].
+//! Input: answer, resource. The data plane's own reader takes the whole answer; what it lets in is compared with the
+//! policy inside, read and asked alone.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,18 @@ const ACTION: &str = "execute-api:Invoke";
 pub fn check(input: &[u8]) {
     let mut parts = crate::parts(input);
     let (answer, resource) = (crate::text(&mut parts), crate::text(&mut parts));
+    let whole = gateway::fuzzing::authorizer_answer(answer.as_bytes(), &resource);
     let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&answer) else { return };
-    let Some(document) = members.get("policyDocument") else { return };
+    let Some(document) = members.get("policyDocument") else {
+        assert!(whole.is_none(), "an answer without a policy lets nobody in");
+        return;
+    };
     let parsed = Policy::parse(document.get(), Kind::Authorizer);
     assert!(parsed.is_err() || document.get().len() <= AUTHORIZER_BYTES_MAX);
-    let Ok(policy) = parsed else { return };
+    let Ok(policy) = parsed else {
+        assert!(whole.is_none(), "nor does one whose policy does not parse");
+        return;
+    };
     let value: Value = serde_json::from_str(document.get()).expect("it was read before");
     let statements = match &value["Statement"] {
         Value::Array(statements) => statements.clone(),
@@ -36,6 +43,8 @@ pub fn check(input: &[u8]) {
     context.insert("aws:SourceIp", "203.0.113.7");
     let request = Request { action: ACTION, resource: &resource, principal: &Principal::Anonymous, context: &context };
     let verdict = policy.evaluate(&request);
+    let unconditional = !document.get().contains(['$', '\\']) && !document.get().contains("Condition");
+    assert!(!unconditional || whole.is_none_or(|allows| allows == verdict.is_allow()));
     // Fail closed: who is let in was let in by a statement that says so, and about this action and resource.
     let Some(at) = verdict.statement.as_ref().map(|statement| statement.index) else {
         assert!(verdict.effect.is_none());

@@ -1,6 +1,7 @@
 //! Refusals of the control plane, kept for `explain`; and who may read a decision of either plane.
 
 use gateway::{DecisionId, Ring, Viewer};
+use platform::cloudtrail::record::UserIdentity;
 use serde_json::{Value, json};
 use service::{Caller, Need, ServiceError, Timestamp, Tx};
 use wire::{
@@ -13,7 +14,8 @@ use crate::{
     Inner, authorize,
     authorize::Circumstances,
     dispatch::{Request, Response, Step},
-    reader::SnapshotReader,
+    reader::{SnapshotReader, unavailable},
+    trail,
     verify::Verifier,
 };
 
@@ -70,6 +72,17 @@ impl RefusedCall {
 pub(crate) type Refusals = Ring<RefusedCall>;
 
 impl Inner {
+    /// Keeps a refusal, and gives its name; `None` where none are kept.
+    pub(crate) fn keep_refusal(&self, refused: RefusedCall) -> Option<DecisionId> {
+        self.refusals.as_ref().map(|refusals| refusals.keep(refused))
+    }
+
+    /// The header that names a decision, where answers are to have it.
+    pub(crate) fn decision_header(&self, decision: Option<DecisionId>) -> Option<(String, String)> {
+        let decision = decision.filter(|_| self.options.decision_header)?;
+        Some((gateway::DECISION_HEADER.to_owned(), decision.to_string()))
+    }
+
     /// A decision of either plane, as much as the viewer may see.
     pub(crate) fn explain(&self, id: &str, viewer: Viewer<'_>) -> Option<Value> {
         let id = DecisionId::parse(id)?;
@@ -83,7 +96,7 @@ impl Inner {
 /// Answers a signed request for a decision. A decision of another account is not told apart from none. Blocks.
 pub(crate) fn answer(inner: &Inner, request: &Request) -> Step {
     let request_id = inner.uuid();
-    let response = match view(inner, request) {
+    let response = match view(inner, request, &request_id) {
         Ok(decision) => Response {
             status: 200,
             headers: vec![
@@ -100,7 +113,40 @@ pub(crate) fn answer(inner: &Inner, request: &Request) -> Step {
     Step::Done(response)
 }
 
-fn view(inner: &Inner, request: &Request) -> Result<Value, ServiceError> {
+/// Keeps a record of who read which decision, or was refused it: an auditor's first question about them.
+fn record(
+    inner: &Inner,
+    request: &Request,
+    request_id: &str,
+    caller: &Caller,
+    region: &str,
+    (id, now): (&str, Timestamp),
+    refused: Option<&ServiceError>,
+) -> Result<(), ServiceError> {
+    let source_ip = request.client.to_string();
+    let bare = trail::Bare {
+        request_id,
+        now,
+        region,
+        source_ip: &source_ip,
+        user_agent: request.header("user-agent"),
+        source: "portcullis.amazonaws.com",
+        name: "GetDecision",
+        recipient: caller.account.as_str(),
+        access_key_id: Some(&caller.access_key_id),
+        read_only: true,
+    };
+    let id: String = id.chars().take(64).collect();
+    let ending = trail::Ending {
+        error: refused.map(|error| ("AccessDenied", error.message.as_str())),
+        request_parameters: json!({ "decisionId": id }),
+        response_elements: Value::Null,
+    };
+    let event = bare.event(UserIdentity::Caller(caller), &ending, inner.uuid());
+    inner.audit.keep(vec![event]).map_err(|error| unavailable(&error))
+}
+
+fn view(inner: &Inner, request: &Request, request_id: &str) -> Result<Value, ServiceError> {
     if request.method != "GET" {
         return Err(ServiceError::new("BadRequestException", 400, "A decision is read by GET."));
     }
@@ -140,7 +186,9 @@ fn view(inner: &Inner, request: &Request) -> Result<Value, ServiceError> {
         now,
     };
     let service = table::service("apigateway").ok_or_else(|| ServiceError::internal("no table of apigateway"))?;
-    authorize::check(&inner.compiled, service, &caller, &[need], &circumstances, &mut tx)?;
+    let allowed = authorize::check(&inner.compiled, service, &caller, &[need], &circumstances, &mut tx);
+    record(inner, request, request_id, &caller, &found.region, (id, now), allowed.as_ref().err())?;
+    allowed?;
     inner.explain(id, Viewer::Account(&account)).ok_or_else(|| {
         let text = "There is no decision of that id about a request or function of this account. Decisions are kept in \
                     memory: the newest ones of this start of the server.";

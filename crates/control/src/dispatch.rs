@@ -217,7 +217,7 @@ pub(crate) fn failed() -> Response {
 fn unsupported(name: &str, request_id: &str) -> Response {
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(64).collect();
     let text = format!(
-        "The service '{name}' is not served here. Served: apigateway, lambda, iam, sts, cloudtrail, s3; docs/coverage.md lists the operations."
+        "The service '{name}' is not served here. Served: apigateway, lambda, iam, sts, cloudtrail, logs, s3; docs/coverage.md lists the operations."
     );
     let body = serde_json::json!({ "__type": "UnknownOperationException", "message": text }).to_string();
     Response { body: body.into(), ..plain(404, "UnknownOperationException", "", request_id) }
@@ -236,9 +236,7 @@ impl<'a> Call<'a> {
             }
         }
         let mut response = Response::from(protocol::encode_error(self.service, error, &self.request_id));
-        if let Some(decision) = decision.filter(|_| self.inner.options.decision_header) {
-            response.headers.push((gateway::DECISION_HEADER.to_owned(), decision.to_string()));
-        }
+        response.headers.extend(self.inner.decision_header(decision));
         response
     }
 
@@ -276,19 +274,17 @@ impl<'a> Call<'a> {
         op: Option<&'static Operation>,
         region: &str,
     ) -> Refused {
-        let decision = self.inner.refusals.as_ref().map(|refusals| {
-            refusals.keep(RefusedCall {
-                now: self.now,
-                request_id: self.request_id.clone(),
-                account,
-                caller_arn,
-                service: self.service.name,
-                operation: op.map(|op| op.name),
-                region: region.to_owned(),
-                code: error.code.to_string(),
-                message: error.message.clone(),
-                explanation: error.explanation.as_deref().cloned(),
-            })
+        let decision = self.inner.keep_refusal(RefusedCall {
+            now: self.now,
+            request_id: self.request_id.clone(),
+            account,
+            caller_arn,
+            service: self.service.name,
+            operation: op.map(|op| op.name),
+            region: region.to_owned(),
+            code: error.code.to_string(),
+            message: error.message.clone(),
+            explanation: error.explanation.as_deref().cloned(),
         });
         Refused { error, decision }
     }

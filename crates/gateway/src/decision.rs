@@ -40,7 +40,8 @@ pub(crate) struct Place {
     pub(crate) program: Arc<Program>,
     /// `None` where nothing matched.
     pub(crate) method: Option<usize>,
-    pub(crate) verb: &'static str,
+    /// As the client sent it where nothing matched.
+    pub(crate) verb: Box<str>,
     /// Below the stage, as received.
     pub(crate) path: Box<str>,
 }
@@ -60,7 +61,7 @@ impl Place {
     }
 
     fn method_arn(&self) -> String {
-        [self.program.arn_prefix(), self.verb, &self.path].concat()
+        [self.program.arn_prefix(), &self.verb, &self.path].concat()
     }
 
     fn authorizer(&self, called: Called) -> Option<&Authorizer> {
@@ -140,7 +141,7 @@ impl Decision {
             out.insert("apiId".into(), program.api_id().into());
             out.insert("stage".into(), program.stage().into());
             out.insert("deploymentId".into(), program.deployment_id().into());
-            out.insert("httpMethod".into(), place.verb.into());
+            out.insert("httpMethod".into(), place.verb.as_ref().into());
             out.insert("path".into(), place.path.as_ref().into());
             if place.method.is_some() {
                 out.insert("resourcePath".into(), method.resource_path.as_ref().into());
@@ -233,12 +234,16 @@ impl Decision {
         };
         let why = match kind {
             ResponseType::AccessDenied => "a policy denies the request, or none allows it",
+            ResponseType::Unauthorized if self.ran() => "the authorizer's function answered Unauthorized",
             ResponseType::Unauthorized => "the caller gave no identity the authorizer takes",
             ResponseType::MissingAuthenticationToken if self.unmatched() => {
                 "no resource and method of the deployment match"
             }
             ResponseType::MissingAuthenticationToken => "the method wants a signed request, and this one is not signed",
-            ResponseType::AuthorizerConfigurationError => "the authorizer could not be asked, or its answer is none",
+            ResponseType::AuthorizerConfigurationError if self.ran() => {
+                "the authorizer's answer is none: the log says why"
+            }
+            ResponseType::AuthorizerConfigurationError => "the authorizer could not be asked",
             ResponseType::InvalidApiKey => "the method requires an API key of a usage plan of this stage",
             ResponseType::Throttled | ResponseType::QuotaExceeded => "a rate or quota is used up",
             ResponseType::InvalidSignature | ResponseType::ExpiredToken => "the request's signature does not count",
@@ -246,6 +251,11 @@ impl Decision {
             _ => "the request was refused",
         };
         format!("{}: {why}", kind.name())
+    }
+
+    /// Whether a function was run.
+    fn ran(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Invoked { .. }))
     }
 
     fn unmatched(&self) -> bool {
@@ -265,10 +275,35 @@ impl Decision {
         ]
     }
 
+    /// How a signer's own policies are changed: a user's by its name, others in words.
+    fn repair_caller(&self, method_arn: &str) -> Vec<String> {
+        let signer = self.steps.iter().find_map(|step| match step {
+            Step::Caller(arn) => Some(arn.as_ref()),
+            _ => None,
+        });
+        let resource = signer.and_then(|arn| arn.split(':').nth(5)).unwrap_or_default();
+        let document = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": method_arn }
+        ] });
+        let put = match resource.split_once('/') {
+            Some(("user", path)) => {
+                format!("aws iam put-user-policy --user-name {}", path.rsplit('/').next().unwrap_or_default())
+            }
+            Some(("assumed-role", session)) => {
+                format!("aws iam put-role-policy --role-name {}", session.split('/').next().unwrap_or_default())
+            }
+            _ => return Vec::new(),
+        };
+        vec![format!("{put} --policy-name allow-execute-api-Invoke --policy-document '{document}'")]
+    }
+
     /// How the API's resource policy is changed.
     fn repair_policy(api: &str, redeploy: String) -> Vec<String> {
         vec![
-            format!("aws apigateway get-rest-api --rest-api-id {api} --query policy --output text"),
+            format!(
+                "aws apigateway get-rest-api --rest-api-id {api} --query policy --output text | sed 's/\\\\\"/\"/g' > policy.json   \
+                 # then edit policy.json"
+            ),
             format!(
                 "aws apigateway update-rest-api --rest-api-id {api} --patch-operations \
                  \"$(jq -n --rawfile p policy.json '[{{op:\"replace\",path:\"/policy\",value:$p}}]')\""
@@ -286,18 +321,18 @@ impl Decision {
         match step {
             Step::IdentityMissing(source) => {
                 vec![
-                    format!("send a value for {source}"),
+                    format!("# send a value for {source}"),
                     format!(
-                        "aws apigateway put-gateway-response --rest-api-id {api} --response-type UNAUTHORIZED \
+                        "# to answer it otherwise: aws apigateway put-gateway-response --rest-api-id {api} --response-type UNAUTHORIZED \
                          --status-code 401 --response-templates '{{\"application/json\":\"{{\\\"message\\\":\
                          $context.error.messageString}}\"}}'"
                     ),
                 ]
             }
-            Step::NotInvoked { called, why } => not_invoked_repair(place, *called, why),
+            Step::NotInvoked { called, why } => not_invoked_repair(place, *called, why, self.time_ms),
             Step::Policy { source: PolicySource::Authorizer, effect: None, .. } => vec![
                 format!(
-                    "let the authorizer's policy allow execute-api:Invoke on {} (or on {}*, since one answer serves every \
+                    "# let the authorizer's policy allow execute-api:Invoke on {} (or on {}*, since one answer serves every \
                      method until its TTL ends)",
                     place.method_arn(),
                     program.arn_prefix()
@@ -309,18 +344,22 @@ impl Decision {
             {
                 Self::repair_policy(api, redeploy())
             }
-            Step::Iam { by: Some(DeniedBy::NoIdentityAllow), .. } => vec![format!(
-                "let a policy of the caller allow execute-api:Invoke on {}, in the caller's account",
-                place.method_arn()
-            )],
+            Step::Iam { by: Some(DeniedBy::NoIdentityAllow), .. } => self.repair_caller(&place.method_arn()),
             Step::Iam { by: Some(DeniedBy::NoResourceAllow), .. } => Self::repair_policy(api, redeploy()),
-            Step::ApiKey { key_id, .. } if self.refusal == Some(ResponseType::InvalidApiKey) => {
-                let key = key_id.as_deref().unwrap_or("KEY_ID");
-                vec![format!(
-                    "aws apigateway create-usage-plan-key --usage-plan-id PLAN_ID --key-type API_KEY --key-id {key}   # a plan \
-                     with apiStages [{{apiId={api},stage={stage}}}]"
-                )]
-            }
+            Step::ApiKey { key_id: None, .. } if self.refusal == Some(ResponseType::InvalidApiKey) => vec![
+                "# send the value of an enabled API key of a usage plan of this stage, in x-api-key or as the authorizer's \
+                 usageIdentifierKey"
+                    .to_owned(),
+                "aws apigateway get-api-keys".to_owned(),
+            ],
+            Step::ApiKey { key_id: Some(key), .. } if self.refusal == Some(ResponseType::InvalidApiKey) => vec![
+                format!("aws apigateway update-api-key --api-key {key} --patch-operations op=replace,path=/enabled,value=true"),
+                format!(
+                    "plan=$(aws apigateway create-usage-plan --name {api}-{stage} --api-stages apiId={api},stage={stage} \
+                     --query id --output text)   # or one that is there"
+                ),
+                format!("aws apigateway create-usage-plan-key --usage-plan-id $plan --key-type API_KEY --key-id {key}"),
+            ],
             _ => Vec::new(),
         }
     }
@@ -363,7 +402,7 @@ fn policy_shown(
     json!({ "step": name, "effect": effect, "statement": which, "text": text })
 }
 
-fn not_invoked_repair(place: &Place, called: Called, why: &NotInvoked) -> Vec<String> {
+fn not_invoked_repair(place: &Place, called: Called, why: &NotInvoked, time_ms: i64) -> Vec<String> {
     if let Some(role) = &why.role {
         let name = role.rsplit('/').next().unwrap_or_default();
         return vec![format!(
@@ -382,6 +421,8 @@ fn not_invoked_repair(place: &Place, called: Called, why: &NotInvoked) -> Vec<St
         Some(authorizer) => format!("apigateway-{}-authorizer-{}", place.program.api_id(), authorizer.id()),
         None => format!("apigateway-{}-{}", place.program.api_id(), place.method().resource_id),
     };
+    // An earlier statement of the same kind may hold the plain name still.
+    let statement = format!("{statement}-{:x}", time_ms.div_euclid(1_000));
     let command = add_permission_command(call.function_arn(), source_arn, &statement);
     vec![format!("{command}   # with credentials of account {}", owner(call.function_arn()))]
 }

@@ -14,6 +14,7 @@ use crate::{
     context::Scope,
     envelope::Envelope,
     logging::{Level, starred},
+    reject::Rejection,
     route::Matched,
     texts,
 };
@@ -80,6 +81,7 @@ pub(crate) struct Journal {
     place: Option<Arc<Matched>>,
     granted: Option<Granted>,
     caller: Option<Arc<IamCaller>>,
+    refusal: Option<Rejection>,
     steps: Vec<Step>,
     level: Level,
     test: Option<Box<Test>>,
@@ -101,6 +103,7 @@ impl Journal {
             place: None,
             granted: None,
             caller: None,
+            refusal: None,
             steps: Vec::new(),
             level: Level::Off,
             test: None,
@@ -149,6 +152,14 @@ impl Journal {
         self.granted = Some(granted);
     }
 
+    /// Says that the request is refused, and why.
+    pub(crate) fn refused(&mut self, rejection: &Rejection) {
+        for cause in rejection.causes() {
+            self.line(Level::Error, || cause.to_string());
+        }
+        self.refusal = Some(rejection.clone());
+    }
+
     /// Who signed the call.
     pub(crate) fn caller(&mut self, caller: Arc<IamCaller>) {
         self.step(Step::Caller(caller.arn.as_str().into()));
@@ -159,7 +170,8 @@ impl Journal {
     pub(crate) fn scope<'a>(&'a self, envelope: &'a Envelope) -> Option<Scope<'a>> {
         let matched = self.place.as_deref()?;
         let caller = self.caller.as_deref();
-        Some(Scope { granted: self.granted.as_ref(), caller, ..Scope::early(matched, envelope) })
+        let (granted, error) = (self.granted.as_ref(), self.refusal.as_ref());
+        Some(Scope { granted, caller, error, ..Scope::early(matched, envelope) })
     }
 
     pub(crate) fn step(&mut self, step: Step) {

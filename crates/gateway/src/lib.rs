@@ -27,6 +27,17 @@ mod test_invoke;
 mod texts;
 mod transform;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    //! What hostile input reaches first, for fuzz targets alone.
+
+    /// Reads what an authorizer function answered and asks the policy in it, if there is one: whether it allows.
+    #[must_use]
+    pub fn authorizer_answer(payload: &[u8], method_arn: &str) -> Option<bool> {
+        crate::authorize::fuzz(payload, method_arn)
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -244,9 +255,7 @@ impl Gateway {
         let answer = match self.run(arrived, &envelope, &mut journal).await {
             Ok(answer) => answer,
             Err(rejection) => {
-                for cause in rejection.causes() {
-                    journal.line(Level::Error, || cause.to_string());
-                }
+                journal.refused(&rejection);
                 reject::answer(rejection, &envelope, journal.scope(&envelope))
             }
         };
@@ -281,7 +290,7 @@ impl Gateway {
         let place = journal.place().map(|matched| Place {
             program: Arc::clone(matched.program()),
             method: matched.method_place(),
-            verb: matched.verb(),
+            verb: matched.asked().into(),
             path: matched.path().into(),
         });
         let id = decisions.keep(Decision {

@@ -45,11 +45,14 @@ impl fmt::Display for DecisionId {
     }
 }
 
+/// A place of the ring: the sequence of the value that lies there, and the value.
+type Slot<T> = Mutex<Option<(u64, Arc<T>)>>;
+
 /// Keeps the newest values. Writers of different places do not meet.
 pub struct Ring<T> {
     tag: u32,
     next: AtomicU64,
-    slots: Box<[Mutex<Option<(u64, Arc<T>)>>]>,
+    slots: Box<[Slot<T>]>,
 }
 
 impl<T> Ring<T> {
@@ -81,7 +84,7 @@ impl<T> Ring<T> {
         slot.as_ref().filter(|(sequence, _)| *sequence == id.sequence).map(|(_, value)| Arc::clone(value))
     }
 
-    fn slot(&self, sequence: u64) -> Option<&Mutex<Option<(u64, Arc<T>)>>> {
+    fn slot(&self, sequence: u64) -> Option<&Slot<T>> {
         let place = sequence % u64::try_from(self.slots.len()).ok()?;
         self.slots.get(usize::try_from(place).ok()?)
     }

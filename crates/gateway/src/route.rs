@@ -73,6 +73,11 @@ impl Matched {
         self.verb
     }
 
+    /// The verb as the client sent it, for those who are told of a request that matches nothing.
+    pub(crate) fn asked(&self) -> &str {
+        if self.verb.is_empty() { self.arrived.method.as_str() } else { self.verb }
+    }
+
     pub(crate) fn arrived(&self) -> &Arrived {
         &self.arrived
     }

@@ -89,7 +89,10 @@ impl Gateway {
         let answered = journal.take_answer().filter(|_| granted.is_ok());
         let (client_status, principal_id) = match granted {
             Ok(granted) => (0, granted.principal().map(str::to_owned)),
-            Err(rejection) => (reject::answer(rejection, &envelope, journal.scope(&envelope)).status, None),
+            Err(rejection) => {
+                journal.refused(&rejection);
+                (reject::answer(rejection, &envelope, journal.scope(&envelope)).status, None)
+            }
         };
         TestedAuthorizer {
             client_status,
@@ -114,9 +117,7 @@ impl Gateway {
                 if !journal.is_test() {
                     journal.test(Arc::clone(&shared.clock));
                 }
-                for cause in rejection.causes() {
-                    journal.line(Level::Error, || cause.to_string());
-                }
+                journal.refused(&rejection);
                 reject::answer(rejection, &envelope, journal.scope(&envelope))
             }
         };

@@ -349,7 +349,9 @@ fn proxied(returned: Returned, envelope: &Envelope) -> Answer {
         answer.headers.push((name.into(), value.into()));
     }
     finish(&mut answer, envelope);
-    answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("X-Amzn-Trace-Id"));
+    // A function's own fields of these names would pass for the gateway's.
+    let own = |name: &str| ["X-Amzn-Trace-Id", crate::DECISION_HEADER].iter().any(|own| own.eq_ignore_ascii_case(name));
+    answer.headers.retain(|(name, _)| !own(name));
     answer.headers.push(("X-Amzn-Trace-Id".into(), trace.into()));
     answer
 }

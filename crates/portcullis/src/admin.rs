@@ -188,17 +188,19 @@ async fn serve(mut stream: tokio::net::UnixStream, about: &About, shared: Arc<Sh
 }
 
 async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
-    let answered = tokio::task::spawn_blocking(move || match ask {
+    let answered = tokio::task::spawn_blocking(move || {
+        match ask {
         Ask::CreateAccount { id, name } => shared.control.create_account(&id, &name).map(Reply::Created),
         Ask::ListAccounts => shared.control.list_accounts().map(Reply::Accounts),
         Ask::Explain { id } => Ok(shared.control.explain(&id).map_or_else(
-            || Reply::Refused(format!("no decision {id} is kept: the newest ones of this start of the server are")),
+            || Reply::Refused(format!("no decision {id} is kept: the id stands in an answer's x-portcullis-decision, and the newest decisions of this start of the server are kept")),
             Reply::Explained,
         )),
         Ask::Lint { account } => shared.control.lint(account.as_deref()).map(Reply::Linted),
         Ask::Status => {
             shared.control.list_accounts().map(|accounts| Reply::Status(status(about, accounts.len(), &shared)))
         }
+    }
     });
     match answered.await {
         Ok(Ok(reply)) => reply,
@@ -236,7 +238,9 @@ pub fn ask(data_dir: &Path, ask: &Ask) -> anyhow::Result<Reply> {
         }
         if matches!(ask, Ask::Status | Ask::Explain { .. } | Ask::Lint { .. }) {
             let dir = data_dir.display();
-            bail!("no server runs on {dir}. Start one with `portcullis start --data-dir {dir}`");
+            bail!(
+                "no server runs on {dir}. Name the data directory of a running one with --data-dir, or start one with `portcullis start --data-dir {dir}`"
+            );
         }
         if matches!(ask, Ask::ListAccounts) && !data_dir.exists() {
             return Ok(Reply::Accounts(Vec::new()));

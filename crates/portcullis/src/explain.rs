@@ -74,6 +74,9 @@ fn text(decision: &Value) -> String {
         }
     }
     let _ = writeln!(out, "\n{}", field("rule"));
+    for line in decision.get("log").and_then(Value::as_array).into_iter().flatten() {
+        let _ = writeln!(out, "  {}", shown(Some(line)));
+    }
     let repair: Vec<String> =
         decision.get("repair").and_then(Value::as_array).into_iter().flatten().map(|it| shown(Some(it))).collect();
     if !repair.is_empty() {

@@ -85,7 +85,11 @@ fn text(report: &Report) -> String {
 /// What tenants wrote (a resource, the id of a statement) stays on its line and controls no terminal.
 fn shown(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
         out
     })
 }

@@ -61,6 +61,12 @@ impl Grant {
         self.usage_identifier_key.as_deref()
     }
 
+    /// Whether the policy allows a method, conditions aside.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn allows(&self, method_arn: &str) -> bool {
+        judge(&self.policy, method_arn, &policy::Context::new()).effect == Some(Effect::Allow)
+    }
+
     /// What the policy says of this request, under this request's conditions.
     pub(super) fn verdict(&self, method_arn: &str, matched: &Matched, envelope: &Envelope) -> Judged {
         let context = if self.conditional { conditions(matched, envelope) } else { policy::Context::new() };

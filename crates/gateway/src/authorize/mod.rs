@@ -262,10 +262,7 @@ pub(crate) async fn authorize(
     let (granted, verdict) = consult(place, &matched, &method_arn, shared, envelope, journal).await?;
     let outcome = combine(verdict, judged, journal);
     journal.grant(granted.clone());
-    if let Err(refused) = outcome {
-        journal.line(Level::Error, || texts::POLICY_REFUSED.to_owned());
-        return Err(refused);
-    }
+    outcome?;
     Ok(Authorized { matched, body, via: Via::Lambda(granted) })
 }
 
@@ -273,7 +270,7 @@ pub(crate) async fn authorize(
 /// cached. The answer's policy is read and judges nothing, since there is no request it could let through.
 ///
 /// # Errors
-/// As [`authorize`], with every cause in the journal already.
+/// As [`authorize`].
 pub(crate) async fn test(
     matched: &Matched,
     method_arn: &str,
@@ -283,13 +280,7 @@ pub(crate) async fn test(
 ) -> Result<Granted, Rejection> {
     let place = match &matched.method().authorization {
         Authorization::Lambda(place) => *place,
-        Authorization::Broken(reason) => {
-            let rejection = broken(reason);
-            for cause in rejection.causes() {
-                journal.line(Level::Error, || cause.to_string());
-            }
-            return Err(rejection);
-        }
+        Authorization::Broken(reason) => return Err(broken(reason)),
         Authorization::Open | Authorization::Iam => return Err(broken("the method has no authorizer")),
     };
     let (granted, _) = consult(place, matched, method_arn, shared, envelope, journal).await?;
@@ -307,16 +298,8 @@ async fn consult(
 ) -> Result<(Granted, Judged), Rejection> {
     let authorizer = matched.program().authorizer(place).ok_or_else(|| broken("no authorizer"))?;
     journal.line(Level::Info, || texts::starting_authorizer(&authorizer.id, envelope.request_id()));
-    let granted = match ask(authorizer, place, matched, method_arn, shared, envelope, journal).await {
-        Ok(granted) => granted,
-        Err(refusal) => {
-            let rejection = reject(refusal, envelope);
-            for cause in rejection.causes() {
-                journal.line(Level::Error, || cause.to_string());
-            }
-            return Err(rejection);
-        }
-    };
+    let asked = ask(authorizer, place, matched, method_arn, shared, envelope, journal).await;
+    let granted = asked.map_err(|refusal| reject(refusal, envelope))?;
     journal.line(Level::Info, || texts::valid_policy(&starred(granted.principal().unwrap_or_default())));
     journal.line(Level::Info, || texts::AUTHORIZER_DONE.to_owned());
     let verdict = granted.grant.verdict(method_arn, matched, envelope);
@@ -437,6 +420,19 @@ async fn run(
         authorizer.notes.note(asked, &outcome.payload, read.is_ok());
     }
     Ok((Arc::new(read?), latency_ms))
+}
+
+/// See [`crate::fuzzing`].
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(payload: &[u8], method_arn: &str) -> Option<bool> {
+    let outcome = lambda::invoke::Outcome {
+        payload: bytes::Bytes::copy_from_slice(payload),
+        function_error: None,
+        executed_version: String::new(),
+        log_tail: None,
+        duration_us: 0,
+    };
+    answer::read(&outcome).ok().map(|grant| grant.allows(method_arn))
 }
 
 fn broken(reason: &str) -> Rejection {

@@ -233,12 +233,15 @@ async fn logs_hold_every_step_and_no_secret() {
     world.functions.reply(Some(Reply::Returns(allow_all())));
     let all = apigateway::stage::MethodSetting {
         logging_level: Some("INFO".to_owned()),
+        data_trace_enabled: Some(true),
         ..apigateway::stage::MethodSetting::default()
     };
     world.stage.method_settings.insert("*/*".to_owned(), all);
     world.stage.access_log_settings = Some(apigateway::stage::AccessLogSettings {
         destination_arn: format!("arn:aws:logs:us-east-1:{ACCOUNT}:log-group:access"),
-        format: "$context.requestId $context.status $context.authorizer.principalId $context.nothing".to_owned(),
+        format: "$context.requestId $context.status $context.error.responseType:$context.error.message \
+                 $context.authorizer.principalId"
+            .to_owned(),
     });
     world.deploy();
     assert_eq!(world.get("/pets", &[("Auth", "Bearer top-secret-token")]).await.status, 200);
@@ -248,6 +251,9 @@ async fn logs_hold_every_step_and_no_secret() {
         "Extended Request Id: ",
         "Starting authorizer: 9vb60i for request: ",
         "Incoming identity: *****************-token",
+        "Endpoint request body after transformations: {\"type\":\"TOKEN\",\"methodArn\":",
+        "\"authorizationToken\":\"*****************-token\"",
+        "Authorizer result body before parsing: {",
         "Sending request to https://lambda.us-east-1.amazonaws.com/2015-03-31/functions/",
         "Using valid authorizer policy for principal: ****",
         "Successfully completed authorizer execution",
@@ -259,8 +265,13 @@ async fn logs_hold_every_step_and_no_secret() {
         assert!(of(wanted), "{wanted} in {lines:?}");
     }
     assert!(!of("top-secret"), "{lines:?}");
+    world.lines.0.lock().unwrap().clear();
+    assert_eq!(world.get("/pets", &[]).await.status, 401);
+    let refused = world.lines.0.lock().unwrap().clone();
+    let count = |wanted: &str| refused.iter().filter(|(_, text)| text.contains(wanted)).count();
+    assert_eq!((count("Unauthorized request: "), count(" 401 UNAUTHORIZED:Unauthorized -")), (1, 1), "{refused:?}");
     let group = format!("API-Gateway-Execution-Logs_{API}/Dev");
     assert!(lines.iter().all(|(name, _)| *name == group || name == "access"));
     let access: Vec<&str> = lines.iter().filter(|(name, _)| name == "access").map(|(_, text)| text.as_str()).collect();
-    assert_eq!(access, ["00000000-0000-4000-8000-000000000000 200 user -"]);
+    assert_eq!(access, ["00000000-0000-4000-8000-000000000000 200 -:- user"]);
 }

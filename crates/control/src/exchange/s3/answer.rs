@@ -11,7 +11,7 @@ use wire::{
 };
 
 use super::{call::Call, operations};
-use crate::dispatch::Response;
+use crate::{decisions::RefusedCall, dispatch::Response};
 
 /// The answer of the protocol crate, or the error that was kept beside it.
 pub(super) async fn of(call: &Call, answered: Result<s3s::HttpResponse, s3s::HttpError>) -> Response {
@@ -58,7 +58,24 @@ pub(super) fn refusal(call: &Call, error: ServiceError) -> Response {
         let request_id = &call.request_id;
         tracing::error!(request_id, service = "s3", code = %error.code, cause, "a call failed");
     }
-    self::error(&error, &call.request_id, call.request.method == "HEAD")
+    let mut response = self::error(&error, &call.request_id, call.request.method == "HEAD");
+    // Objects that are not there are no decision of a policy.
+    if error.status == 403 {
+        let decision = call.inner.keep_refusal(RefusedCall {
+            now: call.now,
+            request_id: call.request_id.clone(),
+            account: call.caller.as_ref().map(|caller| caller.account.as_str().to_owned()),
+            caller_arn: call.caller.as_ref().map(service::Caller::arn),
+            service: call.service.name,
+            operation: None,
+            region: call.region.clone(),
+            code: error.code.to_string(),
+            message: error.message,
+            explanation: error.explanation.map(|explanation| *explanation),
+        });
+        response.headers.extend(call.inner.decision_header(decision));
+    }
+    response
 }
 
 /// Spells an error. HEAD and 304 have no body.

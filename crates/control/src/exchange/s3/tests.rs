@@ -113,9 +113,16 @@ impl World {
         let runner = Supervisor::start(settings, runtime, Arc::new(NoCredentials), Arc::new(Quiet)).unwrap();
         let events = Arc::new(store::logs::Embedded::open(dir.path(), &store::logs::Options::default()).unwrap());
         let logs = crate::LogWriter::start(Arc::clone(&store), Arc::clone(&vault), Arc::new(Still), events).unwrap();
-        let control =
-            Control::start(options, Arc::clone(&store), vault, Arc::new(Still), runner, logs, gateway::Options::default())
-                .unwrap();
+        let control = Control::start(
+            options,
+            Arc::clone(&store),
+            vault,
+            Arc::new(Still),
+            runner,
+            logs,
+            gateway::Options::default(),
+        )
+        .unwrap();
         let owner = control.create_account(OWNER, "owner").unwrap();
         let other = control.create_account(OTHER, "other").unwrap();
         Self { control, store, owner, other, _dir: dir }
