@@ -55,6 +55,8 @@ class World:
         authorizer = rest.authorizer("covered", function)
         rest.mock("GET", "/covered", authorizer=authorizer)
         deployment = rest.deploy("covered")
+        api_key = make.api_key(aws, name)
+        plan = make.usage_plan(aws, name, rest.id, "covered", keys=[api_key])
         aws.iam.create_user(UserName=name)
         key = aws.iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
         aws.iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=DOCUMENT)
@@ -67,12 +69,15 @@ class World:
 
         trail = Trail(aws, f"{name}-trail")
         role = f"arn:aws:iam::{aws.account}:role/{name}"
+        statement = {"Effect": "Allow", "Principal": {"AWS": aws.account}, "Action": "lambda:InvokeFunction", "Resource": function}
+        of_function = {"Version": "2012-10-17", "Statement": [statement]}
         self.values = {
             "apigateway": {
                 "restApiId": rest.id, "resourceId": rest.resources["/covered"], "parentId": rest.root, "httpMethod": "GET",
                 "statusCode": "200", "authorizerId": authorizer, "deploymentId": deployment, "stageName": "covered",
                 "resourceArn": f"arn:aws:apigateway:us-east-1::/restapis/{rest.id}", "tags": {"a": "b"}, "tagKeys": ["a"],
                 "authorizationType": "NONE", "CreateAuthorizer.type": "TOKEN", "PutIntegration.type": "MOCK",
+                "apiKey": api_key, "keyId": api_key, "keyType": "API_KEY", "usagePlanId": plan, "responseType": "ACCESS_DENIED",
                 "CreateStage.stageName": "newly-made", "pathPart": "newly-made", "PutMethod.httpMethod": "POST",
             },
             "lambda": {
@@ -80,7 +85,7 @@ class World:
                 "StatementId": "covered", "AddPermission.StatementId": "newly-made", "Action": "lambda:InvokeFunction",
                 "Principal": "apigateway.amazonaws.com", "CreateFunction.FunctionName": "newly-made-elsewhere", "Role": role,
                 "CreateAlias.Name": "newly-made", "Code": {"ZipFile": functions.zipped("echo.js")}, "Tags": {"a": "b"}, "TagKeys": ["a"],
-                "ReservedConcurrentExecutions": 1,
+                "ReservedConcurrentExecutions": 1, "ResourceArn": function, "Policy": json.dumps(of_function),
             },
             "iam": {
                 "UserName": name, "CreateUser.UserName": "newly-made-elsewhere", "RoleName": name, "CreateRole.RoleName": "newly-made-elsewhere",
@@ -114,6 +119,10 @@ class World:
             lost.append("API")
         if [s["stageName"] for s in aws.apigateway.get_stages(**rest)["item"]] != ["covered"]:
             lost.append("stages")
+        known = self.values["apigateway"]
+        in_plan = aws.apigateway.get_usage_plan_keys(usagePlanId=known["usagePlanId"])["items"]
+        if [key["id"] for key in in_plan] != [known["keyId"]]:
+            lost.append("usage plan")
         keys = aws.iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
         if [key["Status"] for key in keys] != ["Active"] or aws.iam.list_user_policies(UserName=name)["PolicyNames"] != [name]:
             lost.append("user")
