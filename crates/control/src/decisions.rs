@@ -27,7 +27,7 @@ const SIGNING_NAME: &str = "portcullis";
 const ACTION: &str = "portcullis:GetDecision";
 
 /// One refused call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RefusedCall {
     pub(crate) now: Timestamp,
     pub(crate) request_id: String,

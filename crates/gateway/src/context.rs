@@ -148,7 +148,7 @@ impl Variable {
             Self::ErrorResponseType => {
                 scope.error.and_then(Rejection::kind).map(ResponseType::name).unwrap_or_default()
             }
-            Self::HttpMethod => matched.asked(),
+            Self::HttpMethod => return matched.asked(),
             Self::IdentityAccessKey => scope.caller.map(|caller| caller.access_key_id.as_str()).unwrap_or_default(),
             Self::IdentityAccountId => scope.caller.map(|caller| caller.account.as_str()).unwrap_or_default(),
             Self::IdentityApiKey => headers.last("x-api-key").unwrap_or_default(),

@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// One answered request: where it arrived, what was decided, how it ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decision {
     pub(crate) time_ms: i64,
-    pub(crate) request_id: Box<str>,
+    pub(crate) request_id: [u8; 36],
     /// `None` for a host or stage that serves nothing.
     pub(crate) place: Option<Place>,
     pub(crate) steps: Vec<Step>,
@@ -35,13 +35,13 @@ pub struct Decision {
 }
 
 /// Where a request arrived.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) program: Arc<Program>,
     /// `None` where nothing matched.
     pub(crate) method: Option<usize>,
     /// As the client sent it where nothing matched.
-    pub(crate) verb: Box<str>,
+    pub(crate) verb: Text,
     /// Below the stage, as received.
     pub(crate) path: Box<str>,
 }
@@ -120,7 +120,7 @@ impl Decision {
         let mut out = Map::new();
         out.insert("decisionId".into(), id.to_string().into());
         out.insert("time".into(), Timestamp::from_ms(self.time_ms).iso_s().into());
-        out.insert("requestId".into(), self.request_id.as_ref().into());
+        out.insert("requestId".into(), String::from_utf8_lossy(&self.request_id).into());
         if api {
             self.show_request(&mut out);
             repair.extend(self.repair_route());

@@ -36,6 +36,11 @@ impl Envelope {
         std::str::from_utf8(&self.request_id).unwrap_or_default()
     }
 
+    /// The request id where it is to be kept.
+    pub(crate) fn request_id_bytes(&self) -> [u8; 36] {
+        self.request_id
+    }
+
     /// `x-amz-apigw-id`.
     pub(crate) fn extended_id(&self) -> &str {
         std::str::from_utf8(&self.extended_id).unwrap_or_default()

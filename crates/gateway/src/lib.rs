@@ -211,7 +211,7 @@ impl Gateway {
 
     /// The decision of that id, if it is kept still.
     #[must_use]
-    pub fn decision(&self, id: DecisionId) -> Option<Arc<Decision>> {
+    pub fn decision(&self, id: DecisionId) -> Option<Decision> {
         self.shared.decisions.as_ref()?.get(id)
     }
 
@@ -290,12 +290,12 @@ impl Gateway {
         let place = journal.place().map(|matched| Place {
             program: Arc::clone(matched.program()),
             method: matched.method_place(),
-            verb: matched.asked().into(),
+            verb: matched.asked(),
             path: matched.path().into(),
         });
         let id = decisions.keep(Decision {
             time_ms: envelope.time_ms,
-            request_id: envelope.request_id().into(),
+            request_id: envelope.request_id_bytes(),
             place,
             steps: journal.into_steps(),
             status: answer.status,
@@ -303,9 +303,9 @@ impl Gateway {
             causes: answer.causes.clone(),
         });
         if shared.options.decision_header {
-            answer.headers.push((DECISION_HEADER.into(), id.to_string().into()));
+            answer.headers.push((DECISION_HEADER.into(), id.text().into()));
         }
-        answer.decision = answer.refusal.map(|_| id.to_string());
+        answer.decision = answer.refusal.map(|_| id.text());
         answer
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,20 +33,39 @@ impl DecisionId {
     }
 }
 
-impl fmt::Display for DecisionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0_u8; Self::CHARS];
-        let digits = (u128::from(self.tag) << 48) | u128::from(self.sequence & 0xffff_ffff_ffff);
-        for (at, byte) in text.iter_mut().enumerate() {
-            let nibble = u8::try_from((digits >> (4 * (Self::CHARS - 1 - at))) & 0xf).unwrap_or_default();
-            *byte = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+impl DecisionId {
+    /// The id's digits. Every answer carries one, so they are written without the machinery of formatting.
+    fn digits(self) -> [u8; Self::CHARS] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'0'; Self::CHARS];
+        let (head, tail) = text.split_at_mut(8);
+        let write = |places: &mut [u8], mut rest: u64| {
+            for place in places.iter_mut().rev() {
+                *place = DIGITS[usize::try_from(rest & 0xf).unwrap_or_default()];
+                rest >>= 4;
+            }
+        };
+        write(head, u64::from(self.tag));
+        write(tail, self.sequence);
+        text
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn text(self) -> String {
+        String::from_utf8(self.digits().to_vec()).unwrap_or_default()
     }
 }
 
-/// A place of the ring: the sequence of the value that lies there, and the value.
-type Slot<T> = Mutex<Option<(u64, Arc<T>)>>;
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
+    }
+}
+
+/// A place of the ring: the sequence of the value that lies there, and the value. It lies in the place itself: behind a
+/// pointer, each request would pay for an allocation and for memory long out of the caches.
+type Slot<T> = Mutex<Option<(u64, T)>>;
 
 /// Keeps the newest values. Writers of different places do not meet.
 pub struct Ring<T> {
@@ -55,7 +74,7 @@ pub struct Ring<T> {
     slots: Box<[Slot<T>]>,
 }
 
-impl<T> Ring<T> {
+impl<T: Clone> Ring<T> {
     /// A ring for `capacity` values, at least one; `tag` should be drawn at random.
     #[must_use]
     pub fn new(capacity: usize, tag: u32) -> Self {
@@ -67,7 +86,7 @@ impl<T> Ring<T> {
     pub fn keep(&self, value: T) -> DecisionId {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = self.slot(sequence) {
-            let value = Some((sequence, Arc::new(value)));
+            let value = Some((sequence, value));
             let before = std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), value);
             drop(before);
         }
@@ -76,12 +95,12 @@ impl<T> Ring<T> {
 
     /// The value of that name, if it is kept still.
     #[must_use]
-    pub fn get(&self, id: DecisionId) -> Option<Arc<T>> {
+    pub fn get(&self, id: DecisionId) -> Option<T> {
         if id.tag != self.tag {
             return None;
         }
         let slot = self.slot(id.sequence)?.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().filter(|(sequence, _)| *sequence == id.sequence).map(|(_, value)| Arc::clone(value))
+        slot.as_ref().filter(|(sequence, _)| *sequence == id.sequence).map(|(_, value)| value.clone())
     }
 
     fn slot(&self, sequence: u64) -> Option<&Slot<T>> {
@@ -99,8 +118,8 @@ mod tests {
         let (ring, other) = (Ring::new(2, 7), Ring::new(2, 8));
         let ids: Vec<DecisionId> = (0..3).map(|value| ring.keep(value)).collect();
         assert_eq!(ring.get(ids[0]), None, "the oldest made room");
-        assert_eq!(ring.get(ids[1]).as_deref(), Some(&1));
-        assert_eq!(ring.get(ids[2]).as_deref(), Some(&2));
+        assert_eq!(ring.get(ids[1]), Some(1));
+        assert_eq!(ring.get(ids[2]), Some(2));
         other.keep(9);
         other.keep(9);
         assert_eq!(other.get(ids[1]), None);

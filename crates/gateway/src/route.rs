@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Body, Shared,
+    Body, Shared, Text,
     arrived::{Arrived, without_port},
     journal::Journal,
     program::{Method, Program},
@@ -74,8 +74,8 @@ impl Matched {
     }
 
     /// The verb as the client sent it, for those who are told of a request that matches nothing.
-    pub(crate) fn asked(&self) -> &str {
-        if self.verb.is_empty() { self.arrived.method.as_str() } else { self.verb }
+    pub(crate) fn asked(&self) -> Text {
+        if self.verb.is_empty() { self.arrived.method.as_str().to_owned().into() } else { self.verb.into() }
     }
 
     pub(crate) fn arrived(&self) -> &Arrived {
