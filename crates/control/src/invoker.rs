@@ -34,11 +34,10 @@ pub struct Invoker {
 const NOT_ALLOWED: &str =
     "the function's resource-based policy does not allow apigateway.amazonaws.com this source ARN";
 
-/// A refusal, with what only the function's account may read apart.
+/// A refusal, with what only the function's account may read apart: to others a statement that denies, one that is missing
+/// and a function that is not there look alike.
 fn not_permitted(refusal: &Refusal) -> NotPermitted {
-    let grantable = !matches!(refusal, Refusal::Denied(_));
-    let why = if grantable { NOT_ALLOWED } else { "the function's resource-based policy denies it" };
-    NotPermitted { why: why.to_owned(), detail: Some(refusal.to_string()), grantable }
+    NotPermitted { why: NOT_ALLOWED.to_owned(), detail: Some(refusal.to_string()), grantable: true }
 }
 
 /// Who a data event names.

@@ -146,6 +146,9 @@ impl Control {
     }
 }
 
+/// Records of one noun as the store holds them.
+type Page = Vec<(Key, Vec<u8>)>;
+
 /// One look through the store.
 struct Pass<'a> {
     inner: &'a Inner,
@@ -205,7 +208,7 @@ impl Pass<'_> {
         scope: &Scope,
         after: &mut Option<(String, String)>,
         reader: &mut SnapshotReader<'_>,
-    ) -> Result<Option<Vec<(Key, Vec<u8>)>>> {
+    ) -> Result<Option<Page>> {
         if self.report.truncated {
             return Ok(None);
         }

@@ -14,6 +14,7 @@ use crate::{
     context::{Scope, Variable},
     event::query,
     reject::ResponseType,
+    template::RENDERED_BYTES_MAX,
 };
 
 /// The customised responses of a stage.
@@ -82,7 +83,8 @@ impl GatewayResponse {
         }
     }
 
-    /// Media type and body for a client that accepts `accept`, where a template is set.
+    /// Media type and body for a client that accepts `accept`, where a template is set and gives no more than
+    /// [`RENDERED_BYTES_MAX`].
     pub(crate) fn body(&self, accept: &str, scope: &Scope<'_>) -> Option<(&str, String)> {
         const JSON: &str = "application/json";
         let of = |media: &str| self.templates.iter().find(|(own, _)| own.eq_ignore_ascii_case(media));
@@ -90,6 +92,9 @@ impl GatewayResponse {
         let mut body = String::with_capacity(128);
         for piece in pieces {
             body.push_str(&piece.value(scope));
+            if body.len() > RENDERED_BYTES_MAX {
+                return None;
+            }
         }
         Some((media, body))
     }

@@ -13,6 +13,7 @@ use crate::{
     authorize::{Granted, IamCaller},
     context::Scope,
     envelope::Envelope,
+    event::query,
     logging::{Level, starred},
     reject::Rejection,
     route::Matched,
@@ -75,6 +76,9 @@ pub(crate) enum PolicySource {
     /// The API's own.
     Resource,
 }
+
+/// A secret of so many bytes is hidden wherever it stands, a shorter one only where it is a whole value.
+const BARE_SECRET_BYTES_MIN: usize = 8;
 
 /// A request's journal.
 pub(crate) struct Journal {
@@ -178,17 +182,34 @@ impl Journal {
         self.steps.push(step);
     }
 
-    /// Keeps a secret out of the requests that the log shows whole.
+    /// Keeps a secret out of the requests that the log shows whole: as JSON writes it, and as it is written once more
+    /// where a function answers with its own event.
     pub(crate) fn hide(&mut self, secret: &str) {
-        if self.level == Level::Trace && !secret.is_empty() {
-            let quoted = serde_json::Value::from(secret).to_string();
-            self.hidden.push((quoted, format!("\"{}\"", starred(secret))));
+        if self.level != Level::Trace || secret.is_empty() {
+            return;
+        }
+        let once = serde_json::Value::from(secret).to_string();
+        let inner = once.trim_start_matches('"').strip_suffix('"').unwrap_or_default().to_owned();
+        let twice = serde_json::Value::from(once.as_str()).to_string();
+        let twice = twice.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned();
+        let shown = starred(secret);
+        self.hidden.push((once, format!("\"{shown}\"")));
+        self.hidden.push((twice, format!("\\\"{shown}\\\"")));
+        // A short one would be found in the middle of words that mean nothing.
+        if inner.len() >= BARE_SECRET_BYTES_MIN {
+            self.hidden.push((inner, shown));
         }
     }
 
     fn hide_headers(&mut self, matched: &Matched) {
+        let arrived = matched.arrived();
         for name in ["Authorization", "Cookie", "x-api-key", "X-Amz-Security-Token"] {
-            matched.arrived().headers.all(name).for_each(|value| self.hide(value));
+            arrived.headers.all(name).for_each(|value| self.hide(value));
+        }
+        for (name, value) in query(arrived.raw_query.as_deref().unwrap_or_default()) {
+            if name.starts_with("X-Amz-") {
+                self.hide(&value);
+            }
         }
     }
 

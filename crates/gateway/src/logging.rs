@@ -14,6 +14,8 @@ use crate::{
 
 /// An event of an execution log holds so many bytes; what is longer is cut.
 const EVENT_BYTES_MAX: usize = 1_024;
+/// An access log's line goes no further once it is this long.
+const LINE_BYTES_MAX: usize = 65_536;
 const CUT: &str = " [TRUNCATED]";
 
 /// Where log events go. Implementations never block and never fail: what finds no room is dropped and counted.
@@ -87,6 +89,9 @@ impl AccessLog {
     fn line(&self, scope: &Scope<'_>) -> String {
         let mut out = String::with_capacity(128);
         for part in &self.parts {
+            if out.len() > LINE_BYTES_MAX {
+                break;
+            }
             match part {
                 Part::Text(text) => out.push_str(text),
                 // What has no value is written as a hyphen.

@@ -12,7 +12,7 @@ use crate::{
     envelope::Envelope,
     gateway_response::GatewayResponse,
     texts,
-    transform::{mime, remapped},
+    transform::{FIELDS_BYTES_MAX, mime, remapped},
 };
 
 /// AWS's kinds of refusal; each may be customised by a gateway response of its name.
@@ -267,8 +267,13 @@ struct Custom {
 
 impl Custom {
     fn render(custom: &GatewayResponse, scope: &Scope<'_>) -> Self {
+        let mut bytes = 0;
         let headers = custom.headers.iter().filter_map(|(name, source)| {
             let value = source.value(scope);
+            bytes += name.len() + value.len();
+            if bytes > FIELDS_BYTES_MAX {
+                return None;
+            }
             // What is no field value (a line break from a context value, say) is left out rather than sent.
             let sound = !value.is_empty() && http::HeaderValue::from_bytes(value.as_bytes()).is_ok();
             sound.then(|| (Cow::Owned(remapped(name).into_owned()), Cow::Owned(value.into_owned())))

@@ -10,6 +10,10 @@ use bytes::Bytes;
 
 use crate::context::{Scope, Variable};
 
+/// The longest text a template may give for one request. A template can repeat what a client or an authorizer sent, so
+/// its own size bounds nothing.
+pub(crate) const RENDERED_BYTES_MAX: usize = 1 << 20;
+
 /// A compiled template.
 #[derive(Debug)]
 pub(crate) enum Template {
@@ -52,10 +56,10 @@ impl Template {
         Ok(Self::Parts(parts))
     }
 
-    /// The text for one request.
-    pub(crate) fn render(&self, scope: &Scope<'_>) -> Bytes {
+    /// The text for one request; `None` if it would be longer than [`RENDERED_BYTES_MAX`].
+    pub(crate) fn render(&self, scope: &Scope<'_>) -> Option<Bytes> {
         let parts = match self {
-            Self::Constant(text) => return text.clone(),
+            Self::Constant(text) => return Some(text.clone()),
             Self::Parts(parts) => parts,
         };
         let mut out = String::new();
@@ -64,8 +68,11 @@ impl Template {
                 Part::Text(text) => out.push_str(text),
                 Part::Variable(variable) => out.push_str(&variable.value(scope)),
             }
+            if out.len() > RENDERED_BYTES_MAX {
+                return None;
+            }
         }
-        Bytes::from(out)
+        Some(Bytes::from(out))
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) const TIMED_OUT: &str = "Execution failed due to a timeout error";
 pub(crate) const WAITERS_EXCEEDED: &str = "Too many requests wait for the same authorizer call";
 pub(crate) const BODY_LATE: &str = "The request body did not arrive in time";
 pub(crate) const BODY_BROKEN: &str = "The request body broke off";
+pub(crate) const TEMPLATE_TOO_LONG: &str = "A template's text would be longer than 1048576 bytes";
 pub(crate) const MOCK_STATUS: &str = "Unable to parse statusCode. It should be an integer.";
 
 /// A line about a fault of configuration.

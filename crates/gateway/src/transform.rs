@@ -24,6 +24,8 @@ use crate::{
 };
 
 const JSON: &str = "application/json";
+/// Mapped fields of one answer together; those beyond are left out. A mapping may repeat a value as often as it likes.
+pub(crate) const FIELDS_BYTES_MAX: usize = 65_536;
 
 /// A request in the form its integration wants.
 pub(crate) struct Outgoing {
@@ -56,7 +58,10 @@ pub(crate) async fn request(mut metered: Metered, shared: &Shared, envelope: &En
     let payload = match &matched.method().integration {
         Integration::Broken(reason) => return Err(Rejection::api_configuration(reason)),
         Integration::Mock(mock) => match mock.requests().choose(content_type(&metered))? {
-            Choice::Template(template) => Payload::Mock(template.render(&scope(metered.authorized(), envelope))),
+            Choice::Template(template) => {
+                let text = template.render(&scope(metered.authorized(), envelope));
+                Payload::Mock(text.ok_or_else(too_long)?)
+            }
             Choice::Through => {
                 let body = metered.authorized_mut().take_body();
                 Payload::Mock(arrived::read(body, &shared.options).await?)
@@ -200,7 +205,7 @@ impl Responses {
 impl Response {
     fn compile(record: &IntegrationResponse, method: &Record, origin: &Origin<'_>) -> Result<Self, String> {
         let status = record.status_code.as_str();
-        let code = status.parse().ok().filter(|code| (100..=599).contains(code));
+        let code = status.parse().ok().filter(|code| (200..=599).contains(code));
         let declared = method.method_responses.get(status);
         let mut headers = Vec::new();
         for (target, source) in &record.response_parameters {
@@ -298,6 +303,11 @@ pub(crate) fn response(returned: Returned, envelope: &Envelope) -> Result<Answer
     }
 }
 
+/// The refusal of a template that multiplies what it was given.
+fn too_long() -> Rejection {
+    Rejection::api_configuration(texts::TEMPLATE_TOO_LONG)
+}
+
 fn mapped(returned: &Returned, backend_status: u16, envelope: &Envelope) -> Result<Answer, Rejection> {
     let authorized = returned.authorized();
     let Integration::Mock(mock) = &authorized.matched().method().integration else {
@@ -313,13 +323,19 @@ fn mapped(returned: &Returned, backend_status: u16, envelope: &Envelope) -> Resu
     let scope = scope(authorized, envelope);
     let (media, body) = match response.template(mime(authorized.matched().arrived().headers.last("Accept"))) {
         Some((media, template)) => {
-            (media.as_ref(), template.as_ref().map(|template| template.render(&scope)).unwrap_or_default())
+            let text = template.as_ref().map(|template| template.render(&scope).ok_or_else(too_long));
+            (media.as_ref(), text.transpose()?.unwrap_or_default())
         }
         None => (JSON, Bytes::new()),
     };
     let mut answer = begin(response.code, body, response.headers.len() + 3);
+    let mut bytes = 0;
     for (name, source) in &response.headers {
         let value = source.value(&scope);
+        bytes += name.len() + value.len();
+        if bytes > FIELDS_BYTES_MAX {
+            break;
+        }
         // What is no field value (a line break from a context value, say) is left out rather than sent.
         if !value.is_empty() && http::HeaderValue::from_bytes(value.as_bytes()).is_ok() {
             answer.headers.push((Cow::Owned(name.to_string()), Cow::Owned(value.into_owned())));

@@ -96,12 +96,16 @@ fn shown(value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    if !text.contains(char::is_control) {
+    // Characters that turn the direction of text round, or hide, would show the line otherwise than it is.
+    let controls = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(controls) {
         return text;
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if controls(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -24,6 +24,10 @@ use crate::{
 /// Largest policy an authorizer may answer, bytes of JSON.
 const POLICY_BYTES_MAX: usize = 8_192;
 
+/// Largest context an authorizer may answer, bytes of JSON. \[U\] AWS names no limit for it; templates may repeat a value
+/// as often as they like, so there has to be one.
+const CONTEXT_BYTES_MAX: usize = 65_536;
+
 /// The one action of a data-plane request.
 pub(super) const INVOKE: &str = "execute-api:Invoke";
 
@@ -131,6 +135,9 @@ pub(super) fn read(outcome: &Outcome) -> Result<Grant, Refusal> {
     let policy =
         Policy::parse(document, Kind::Authorizer).map_err(|error| bad(texts::invalid_policy(&error.to_string())))?;
     let principal_id = principal_id.map(optional_text).transpose()?.flatten();
+    if context.map_or(0, |context: &RawValue| context.get().len()) > CONTEXT_BYTES_MAX {
+        return Err(bad("Invalid JSON in response: the context is longer than 65536 bytes".to_owned()));
+    }
     let usage_identifier_key = usage_key.map(optional_text).transpose()?.flatten();
     let context = context.map(flat).transpose()?.unwrap_or_default();
     let held: usize = context.iter().map(|(key, value)| key.len() + value.len() + 32).sum();

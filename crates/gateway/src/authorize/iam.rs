@@ -20,8 +20,9 @@ use super::{
     resource::{ResourcePolicy, denied, masked},
 };
 use crate::{
-    Body, Headers, Shared, arrived,
+    Arrived, Body, Headers, Shared, arrived,
     envelope::Envelope,
+    event::query,
     journal::{Journal, Step},
     reject::{Rejection, ResponseType},
     route::Matched,
@@ -92,6 +93,9 @@ pub(super) async fn authorize(
     journal: &mut Journal,
 ) -> Result<(Arc<IamCaller>, Body), Rejection> {
     let arrived = matched.arrived();
+    if let Some(message) = unbound(arrived) {
+        return Err(Rejection::of(ResponseType::InvalidSignature).with_message(message));
+    }
     let body = arrived::read(body, &shared.options).await?;
     let request = SignedRequest {
         region: matched.program().region().to_owned(),
@@ -143,6 +147,35 @@ pub(super) async fn authorize(
             Ok((caller, Body::Full(body)))
         }
     }
+}
+
+/// What the gateway goes by and the signature would not cover, in words for the client.
+///
+/// A signature covers the normalised path and the verb of the request line. A path that normalises to another would be
+/// routed to a resource nobody signed for, and an overriding verb counts only if its field was signed. \[U\] AWS's own
+/// answers to these were not recorded.
+fn unbound(arrived: &Arrived) -> Option<&'static str> {
+    let path = arrived.raw_path.to_ascii_lowercase().replace("%2e", ".");
+    let inner = path.strip_prefix('/').unwrap_or(&path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if !inner.is_empty() && inner.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Some("The path of a signed request must have no empty, '.' or '..' segment");
+    }
+    let overriding = arrived.headers.last(OVERRIDE).is_some();
+    (overriding && !signs(arrived, OVERRIDE)).then_some("X-HTTP-Method-Override must be among the SignedHeaders")
+}
+
+const OVERRIDE: &str = "X-HTTP-Method-Override";
+
+/// Whether a field is among the signed ones, as the request itself says; that they were signed is verified afterwards.
+fn signs(arrived: &Arrived, name: &str) -> bool {
+    let lists = |list: &str| list.split(';').any(|field| field.trim().eq_ignore_ascii_case(name));
+    if let Some(value) = arrived.headers.last("Authorization") {
+        let list = value.split("SignedHeaders=").nth(1).unwrap_or_default();
+        return lists(list.split(',').next().unwrap_or_default());
+    }
+    let query = query(arrived.raw_query.as_deref().unwrap_or_default());
+    query.filter(|(own, _)| own == "X-Amz-SignedHeaders").any(|(_, list)| lists(&list))
 }
 
 fn unsigned(refusal: SignatureRefusal) -> Rejection {

@@ -379,8 +379,10 @@ fn identify<'a>(
 ) -> Result<Identity<'a>, Refusal> {
     match identity::check(authorizer, matched, envelope) {
         Ok(identity) => {
+            for value in identity.values.iter().flatten() {
+                journal.hide(value);
+            }
             if let Some(token) = &identity.token {
-                journal.hide(token);
                 journal.line(Level::Info, || texts::incoming_identity(&starred(token)));
             }
             Ok(identity)

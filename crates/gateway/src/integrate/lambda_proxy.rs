@@ -100,7 +100,7 @@ fn read(payload: &[u8]) -> Option<Proxied> {
         Some(Value::String(text)) => text.parse().ok()?,
         Some(_) => return None,
     };
-    if !(100..=599).contains(&status) {
+    if !(200..=599).contains(&status) {
         return None;
     }
     let mut headers = Vec::new();

@@ -44,7 +44,7 @@ pub(super) fn status(text: &[u8]) -> Result<u16, Rejection> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     Scan { rest: text }
         .status()
-        .filter(|status| (100..=599).contains(status))
+        .filter(|status| (200..=599).contains(status))
         .ok_or_else(|| Rejection::api_configuration(texts::MOCK_STATUS))
 }
 

@@ -38,7 +38,13 @@ pub(crate) struct Keys {
 #[derive(Default)]
 struct KeyRing {
     by_digest: HashMap<[u8; 32], Key>,
+    /// What each key has counted against each plan it ever was in, so that leaving a plan and coming back begins no new
+    /// quota. Gone with the key.
+    counted: HashMap<Membership, Arc<Mutex<Quota>>>,
 }
+
+/// A key's id and a plan's.
+type Membership = (Box<str>, Box<str>);
 
 struct Key {
     id: Box<str>,
@@ -54,7 +60,7 @@ struct Plan {
 /// What one key has used of one plan.
 struct Usage {
     bucket: Option<Bucket>,
-    quota: Mutex<Quota>,
+    quota: Arc<Mutex<Quota>>,
 }
 
 #[derive(Default)]
@@ -76,19 +82,33 @@ impl Keys {
         for key in before.by_digest.values() {
             used.extend(key.plans.iter().map(|plan| ((key.id.as_ref(), plan.record.plan_id.as_str()), plan)));
         }
-        let by_digest = keys.into_iter().map(|key| {
+        let kept: hashbrown::HashSet<&str> = keys.iter().map(|key| key.key_id.as_str()).collect();
+        let mut counted: HashMap<Membership, Arc<Mutex<Quota>>> = before
+            .counted
+            .iter()
+            .filter(|((key, _), _)| kept.contains(key.as_ref()))
+            .map(|(membership, quota)| (membership.clone(), Arc::clone(quota)))
+            .collect();
+        drop(kept);
+        let mut by_digest = HashMap::new();
+        for key in keys {
             let digest = digest(&key.value);
             let plans = key.plans.into_iter().map(|record| {
                 let known = used.get(&(key.key_id.as_str(), record.plan_id.as_str()));
                 let usage = match known.filter(|plan| plan.record.throttle == record.throttle) {
                     Some(plan) => Arc::clone(&plan.usage),
-                    None => Arc::new(Usage::new(&record)),
+                    None => {
+                        let membership = (key.key_id.as_str().into(), record.plan_id.as_str().into());
+                        let quota = counted.entry(membership).or_insert_with(|| Quota::of(&record));
+                        Arc::new(Usage::new(&record, Arc::clone(quota)))
+                    }
                 };
                 Plan { record, usage }
             });
-            (digest, Key { id: key.key_id.as_str().into(), enabled: key.enabled, plans: plans.collect() })
-        });
-        let ring = KeyRing { by_digest: by_digest.collect() };
+            let key = Key { id: key.key_id.as_str().into(), enabled: key.enabled, plans: plans.collect() };
+            by_digest.insert(digest, key);
+        }
+        let ring = KeyRing { by_digest, counted };
         if ring.by_digest.is_empty() {
             rings.remove(&place);
         } else {
@@ -125,11 +145,17 @@ impl Keys {
     }
 }
 
-impl Usage {
-    fn new(record: &PlanInUse) -> Self {
-        let bucket = record.throttle.as_ref().map(|limit| Bucket::new(limit.burst_limit, limit.rate_limit));
+impl Quota {
+    fn of(record: &PlanInUse) -> Arc<Mutex<Self>> {
         let used = record.quota.as_ref().map_or(0, |quota| quota.offset.max(0));
-        Self { bucket, quota: Mutex::new(Quota { window: i64::MIN, used }) }
+        Arc::new(Mutex::new(Self { window: i64::MIN, used }))
+    }
+}
+
+impl Usage {
+    fn new(record: &PlanInUse, quota: Arc<Mutex<Quota>>) -> Self {
+        let bucket = record.throttle.as_ref().map(|limit| Bucket::new(limit.burst_limit, limit.rate_limit));
+        Self { bucket, quota }
     }
 
     /// Counts a request, unless the period's are used up.
@@ -190,7 +216,7 @@ mod tests {
     fn a_quota_counts_a_period_and_its_offset_the_first_one() {
         let quota = Quota { limit: 3, offset: 1, period: "DAY".to_owned() };
         let plan = PlanInUse { plan_id: "p".to_owned(), stages: Vec::new(), throttle: None, quota: Some(quota) };
-        let usage = Usage::new(&plan);
+        let usage = Usage::new(&plan, super::Quota::of(&plan));
         let taken: Vec<bool> = (0..3).map(|_| usage.count(&plan, 0)).collect();
         assert_eq!(taken, [true, true, false]);
         let taken: Vec<bool> = (0..4).map(|_| usage.count(&plan, 90_000_000)).collect();

@@ -275,3 +275,52 @@ async fn logs_hold_every_step_and_no_secret() {
     let access: Vec<&str> = lines.iter().filter(|(name, _)| name == "access").map(|(_, text)| text.as_str()).collect();
     assert_eq!(access, ["00000000-0000-4000-8000-000000000000 200 -:- user"]);
 }
+
+#[tokio::test]
+async fn a_signature_binds_path_and_verb() {
+    let mut world = World::new();
+    world.method("GET", "/pub/x", "AWS_IAM", mock("{}"));
+    world.method("DELETE", "/pub/x", "AWS_IAM", mock("{}"));
+    world.method("ANY", "/admin/{proxy+}", "AWS_IAM", mock("{}"));
+    for value in ["signed", "signed SignedHeaders=host;x-http-method-override,"] {
+        world.signers.0.lock().unwrap().insert(value.to_owned(), signer(ACCOUNT, ALLOW));
+    }
+    world.deploy();
+    let signed = ("Authorization", "signed");
+    assert_eq!(world.get("/pub/x", &[signed]).await.status, 200);
+    for path in ["/admin/../pub/x", "/admin/%2e%2E/pub/x", "/admin//x", "/admin/./x", "/admin/x/."] {
+        let answer = world.get(path, &[signed]).await;
+        assert_eq!(answer.header("x-amzn-errortype"), Some("InvalidSignatureException"), "{path}");
+    }
+    let unsigned = world.get("/pub/x", &[signed, ("X-HTTP-Method-Override", "DELETE")]).await;
+    assert_eq!(unsigned.header("x-amzn-errortype"), Some("InvalidSignatureException"));
+    let listed = ("Authorization", "signed SignedHeaders=host;x-http-method-override,");
+    assert_eq!(world.get("/pub/x", &[listed, ("X-HTTP-Method-Override", "DELETE")]).await.status, 200);
+}
+
+#[tokio::test]
+async fn templates_cannot_multiply_what_they_are_given() {
+    let mut world = guarded(0);
+    world.permit(FUNCTION);
+    world.method("GET", "/big", "CUSTOM", mock(&"$context.authorizer.k ".repeat(100)));
+    world.snapshot.gateway_responses.push(GatewayResponse {
+        response_type: "MISSING_AUTHENTICATION_TOKEN".to_owned(),
+        status_code: None,
+        response_parameters: std::collections::BTreeMap::new(),
+        response_templates: [("application/json".to_owned(), "$method.request.header.B".repeat(12_000))].into(),
+    });
+    let answer_of = |bytes: usize| {
+        let mut value = allow_all();
+        value["context"] = json!({ "k": "k".repeat(bytes) });
+        Some(Reply::Returns(value))
+    };
+    world.functions.reply(answer_of(60_000));
+    world.deploy();
+    assert_eq!(world.get("/pets", &[("Auth", "a")]).await.status, 200);
+    assert_eq!(world.get("/big", &[("Auth", "a")]).await.status, 500);
+    world.functions.reply(answer_of(70_000));
+    let refused = world.get("/pets", &[("Auth", "a")]).await;
+    assert_eq!(refused.header("x-amzn-errortype"), Some("AuthorizerConfigurationException"));
+    let nowhere = world.get("/nope", &[("B", &"b".repeat(9_000))]).await;
+    assert_eq!((nowhere.status, nowhere.body.len()), (403, 42), "the built-in body");
+}

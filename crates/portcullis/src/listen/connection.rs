@@ -108,6 +108,12 @@ async fn answer(
     if parts.headers.get_all(header::HOST).iter().nth(1).is_some() {
         return refusal(400, "BadRequestException", "a request names one Host");
     }
+    // A signature covers the Host field, so nothing else may say where a request goes.
+    if let (Some(authority), Some(host)) = (parts.uri.authority(), parts.headers.get(header::HOST))
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return refusal(400, "BadRequestException", "the Host field and the request's target name different hosts");
+    }
     let host = parts.uri.authority().map(|authority| authority.as_str());
     let host = host.or_else(|| parts.headers.get(header::HOST).and_then(|host| host.to_str().ok())).unwrap_or_default();
     let client = peer::client(
