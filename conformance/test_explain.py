@@ -85,12 +85,14 @@ def test_the_command_that_is_shown_mends_a_missing_permission(server, api, secur
     assert (called["invoked"], called["function"], called["functionAccount"]) == (False, guard, SECURITY)
     assert (called["authorizerId"], called["sourceArn"]) == (rest.guard, source)
     assert decision["rule"].startswith("AUTHORIZER_CONFIGURATION_ERROR: ")
-    statement = f"apigateway-{rest.id}-authorizer-{rest.guard}"
-    assert decision["repair"] == [
+    (command,) = decision["repair"]
+    expected = (
         f"aws lambda add-permission --function-name {guard} --source-arn {source} --principal apigateway.amazonaws.com "
-        f"--statement-id {statement} --action lambda:InvokeFunction --region us-east-1"
-        f"   # with credentials of account {SECURITY}"
-    ]
+        f"--statement-id (apigateway-{rest.id}-authorizer-{rest.guard}-[0-9a-f]+) --action lambda:InvokeFunction "
+        f"--region us-east-1   # with credentials of account {SECURITY}"
+    )
+    statement = re.fullmatch(expected, command)
+    assert statement, command
     run(security, decision["repair"][0])
     allowed = ask(server, rest)
     assert (allowed.status, allowed.body) == (200, b'{"ok":true}')
@@ -98,7 +100,7 @@ def test_the_command_that_is_shown_mends_a_missing_permission(server, api, secur
     assert (decision["rule"], decision["repair"], decision["status"]) == ("allowed", [], 200)
     assert step(decision, "authorizer")["invoked"] is True
     assert step(decision, "authorizerPolicy")["effect"] == "Allow"
-    security.awslambda.remove_permission(FunctionName=guard, StatementId=statement)
+    security.awslambda.remove_permission(FunctionName=guard, StatementId=statement.group(1))
 
 
 def test_each_account_sees_its_own_side(server, api, security, stranger, guard, rest):
@@ -181,8 +183,8 @@ def test_what_did_not_reach_the_authorizer(server, api, rest):
 def test_each_repair_is_a_command_that_runs(server, api, security, guard, rest):
     """Those of a missing identity, of a silent policy and of an API's own policy, as a shell would run them."""
     (say, command) = read(server, api, ask(server, rest, None).decision)["repair"]
-    assert say == "send a value for method.request.header.Authorizer"
-    run(api, command)
+    assert say == "# send a value for method.request.header.Authorizer"
+    run(api, command.removeprefix("# to answer it otherwise: "))
     rest.deploy()
     answer = ask(server, rest, None)
     assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
@@ -192,7 +194,7 @@ def test_each_repair_is_a_command_that_runs(server, api, security, guard, rest):
     decision = read(server, api, ask(server, rest).decision)
     assert decision["status"] == 403 and step(decision, "resourcePolicy")["effect"] == "Deny"
     show, put, deploy = decision["repair"]
-    run(api, show)
+    run(api, show.partition(" | ")[0])
     # What jq makes of a file is made here, so that the tests need no jq.
     end = """"$(jq -n --rawfile p policy.json '[{op:"replace",path:"/policy",value:$p}]')\""""
     assert put.endswith(end), put
