@@ -94,8 +94,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     let ready = setup::run(&arguments.server, &folder.path().join("data"), server.address)?;
     // The same server without decisions shows what they cost.
     let silent_dir = folder.path().join("silent");
-    let mut silent =
-        Started::server(&arguments.server, &silent_dir, ANSWERING_CORE, &["--decisions", "0", "--decision-header=false"])?;
+    let mut silent = Started::server(
+        &arguments.server,
+        &silent_dir,
+        ANSWERING_CORE,
+        &["--decisions", "0", "--decision-header=false"],
+    )?;
     let silent_ready = setup::run(&arguments.server, &silent_dir, silent.address)?;
     let silent_cached = Target { name: "mock, cached authorizer, no decisions", ..silent_ready.cached };
     let sizes = call::sizes(server.address, &ready.mock)?;
@@ -146,7 +150,8 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn time_starts(arguments: &Arguments, folder: &std::path::Path) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for number in 0..STARTS {
-        let mut server = Started::server(&arguments.server, &folder.join(format!("start-{number}")), ANSWERING_CORE, &[])?;
+        let mut server =
+            Started::server(&arguments.server, &folder.join(format!("start-{number}")), ANSWERING_CORE, &[])?;
         times.push(server.ready_after.as_secs_f64() * 1e3);
         server.stop()?;
     }
