@@ -211,7 +211,10 @@ impl Response {
         for (target, source) in &record.response_parameters {
             let name = target.strip_prefix("method.response.header.").unwrap_or_default();
             let known = declared.is_some_and(|response| response.response_parameters.contains_key(target));
-            if !known || http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            if !known
+                || name.eq_ignore_ascii_case(crate::DECISION_HEADER)
+                || http::HeaderName::from_bytes(name.as_bytes()).is_err()
+            {
                 continue;
             }
             headers.push((remapped(name).as_ref().into(), Source::compile(source, origin)?));

@@ -30,7 +30,7 @@ pub fn check(root: &Path, files: &[File], trees: bool, found: &mut Findings) -> 
     let page = files.iter().find(|file| file.path == "ARCHITECTURE.md").context("ARCHITECTURE.md is missing")?;
     let drawing = read_drawing(&page.text)?;
     let mut seen = BTreeSet::new();
-    for file in files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+    for file in files.iter().filter(|file| file.is_package()) {
         check_crate(file, &drawing, &mut seen, found)?;
     }
     for name in drawing.arrows.keys().filter(|name| !seen.contains(*name)) {

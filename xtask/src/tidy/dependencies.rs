@@ -15,7 +15,7 @@ const RENAMED: [(&str, &str); 1] = [("md-5", "md5")];
 /// what is only switched on as a feature of another package must be said in [`FEATURES_ONLY`].
 pub fn check(files: &[File], found: &mut Findings) -> Result<()> {
     let mut used = BTreeSet::new();
-    for manifest in files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+    for manifest in files.iter().filter(|file| file.is_package()) {
         let folder = manifest.path.trim_end_matches("Cargo.toml");
         let table: toml::Table =
             toml::from_str(&manifest.text).with_context(|| format!("reading {}", manifest.path))?;

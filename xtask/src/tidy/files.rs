@@ -14,6 +14,14 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// Whether this is the manifest of one of the product's packages. A manifest with a workspace of its own (a comparison,
+    /// fuzz targets) is none: nothing of it is built with the product.
+    pub fn is_package(&self) -> bool {
+        self.path.ends_with("/Cargo.toml") && !self.text.lines().any(|line| line.trim() == "[workspace]")
+    }
+}
+
 /// Folders nobody writes by hand.
 const SKIPPED: [&str; 8] =
     [".git", "target", ".venv", "node_modules", "__pycache__", ".pytest_cache", ".portcullis", ".ruff_cache"];

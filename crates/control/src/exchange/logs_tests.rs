@@ -1,3 +1,5 @@
+//! Batches of log events are sorted out as AWS sorts them.
+
 use serde_json::{Value, json};
 
 use super::{DAY_MS, HOUR_MS, batch, sort_out};
