@@ -9,13 +9,14 @@ use lambda::permission::add_permission_command;
 use policy::{DeniedBy, Effect, StatementRef};
 use serde_json::{Map, Value, json};
 use service::Timestamp;
+use smallvec::SmallVec;
 
 use crate::{
     Text,
     authorize::Authorizer,
     call::Call,
     integrate::Integration,
-    journal::{Called, NotInvoked, PolicySource, Step},
+    journal::{Called, NotInvoked, PolicySource, Step, Steps},
     program::{Method, Program},
     reject::ResponseType,
     ring::DecisionId,
@@ -28,7 +29,7 @@ pub struct Decision {
     pub(crate) request_id: [u8; 36],
     /// `None` for a host or stage that serves nothing.
     pub(crate) place: Option<Place>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Steps,
     pub(crate) status: u16,
     pub(crate) refusal: Option<ResponseType>,
     pub(crate) causes: Vec<Text>,
@@ -43,7 +44,7 @@ pub(crate) struct Place {
     /// As the client sent it where nothing matched.
     pub(crate) verb: Text,
     /// Below the stage, as received.
-    pub(crate) path: Box<str>,
+    pub(crate) path: Path,
 }
 
 /// Who asks for a decision.
@@ -55,13 +56,20 @@ pub enum Viewer<'a> {
     Account(&'a str),
 }
 
+/// A path's bytes; a usual one lies in the decision itself.
+pub(crate) type Path = SmallVec<[u8; 32]>;
+
 impl Place {
+    fn path(&self) -> &str {
+        std::str::from_utf8(&self.path).unwrap_or_default()
+    }
+
     fn method(&self) -> &Method {
         self.method.map_or(self.program.nothing(), |method| self.program.method(method))
     }
 
     fn method_arn(&self) -> String {
-        [self.program.arn_prefix(), &self.verb, &self.path].concat()
+        [self.program.arn_prefix(), &self.verb, self.path()].concat()
     }
 
     fn authorizer(&self, called: Called) -> Option<&Authorizer> {
@@ -142,7 +150,7 @@ impl Decision {
             out.insert("stage".into(), program.stage().into());
             out.insert("deploymentId".into(), program.deployment_id().into());
             out.insert("httpMethod".into(), place.verb.as_ref().into());
-            out.insert("path".into(), place.path.as_ref().into());
+            out.insert("path".into(), place.path().into());
             if place.method.is_some() {
                 out.insert("resourcePath".into(), method.resource_path.as_ref().into());
                 out.insert("authorization".into(), method.authorization.name().into());

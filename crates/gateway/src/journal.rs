@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy::{DeniedBy, Effect, StatementRef};
+use smallvec::SmallVec;
 
 use crate::{
     Clock, Text,
@@ -80,13 +81,17 @@ pub(crate) enum PolicySource {
 /// A secret of so many bytes is hidden wherever it stands, a shorter one only where it is a whole value.
 const BARE_SECRET_BYTES_MIN: usize = 8;
 
+/// The steps of a request, where they are: most requests have so few that their decision lies in its ring whole, and
+/// making room for it touches no other memory.
+pub(crate) type Steps = SmallVec<[Step; 4]>;
+
 /// A request's journal.
 pub(crate) struct Journal {
     place: Option<Arc<Matched>>,
     granted: Option<Granted>,
     caller: Option<Arc<IamCaller>>,
     refusal: Option<Rejection>,
-    steps: Vec<Step>,
+    steps: Steps,
     level: Level,
     test: Option<Box<Test>>,
     lines: Vec<String>,
@@ -108,7 +113,7 @@ impl Journal {
             granted: None,
             caller: None,
             refusal: None,
-            steps: Vec::new(),
+            steps: Steps::new(),
             level: Level::Off,
             test: None,
             lines: Vec::new(),
@@ -121,7 +126,6 @@ impl Journal {
         if self.test.is_none() {
             self.level = matched.method().logging.level();
         }
-        self.steps.reserve(4);
         self.hide_headers(&matched);
         self.place = Some(matched);
     }
@@ -251,7 +255,7 @@ impl Journal {
         std::mem::take(&mut self.lines)
     }
 
-    pub(crate) fn into_steps(self) -> Vec<Step> {
+    pub(crate) fn into_steps(self) -> Steps {
         self.steps
     }
 }

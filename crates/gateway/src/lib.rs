@@ -291,7 +291,7 @@ impl Gateway {
             program: Arc::clone(matched.program()),
             method: matched.method_place(),
             verb: matched.asked(),
-            path: matched.path().into(),
+            path: matched.path().as_bytes().into(),
         });
         let id = decisions.keep(Decision {
             time_ms: envelope.time_ms,

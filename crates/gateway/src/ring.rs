@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -67,19 +67,27 @@ impl fmt::Display for DecisionId {
 /// pointer, each request would pay for an allocation and for memory long out of the caches.
 type Slot<T> = Mutex<Option<(u64, T)>>;
 
+/// Places that are made together.
+type Chunk<T> = OnceLock<Box<[Slot<T>]>>;
+
 /// Keeps the newest values. Writers of different places do not meet.
 pub struct Ring<T> {
     tag: u32,
     next: AtomicU64,
-    slots: Box<[Slot<T>]>,
+    capacity: u64,
+    /// Places by the thousand, made when first needed: a server nobody has called yet spends no memory on them.
+    chunks: Box<[Chunk<T>]>,
 }
+
+const CHUNK: u64 = 1_024;
 
 impl<T: Clone> Ring<T> {
     /// A ring for `capacity` values, at least one; `tag` should be drawn at random.
     #[must_use]
     pub fn new(capacity: usize, tag: u32) -> Self {
-        let slots = std::iter::repeat_with(Mutex::default).take(capacity.max(1)).collect();
-        Self { tag, next: AtomicU64::new(1), slots }
+        let capacity = u64::try_from(capacity).unwrap_or(u64::MAX).max(1);
+        let chunks = (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        Self { tag, next: AtomicU64::new(1), capacity, chunks }
     }
 
     /// Keeps a value in place of the oldest, and names it.
@@ -104,8 +112,13 @@ impl<T: Clone> Ring<T> {
     }
 
     fn slot(&self, sequence: u64) -> Option<&Slot<T>> {
-        let place = sequence % u64::try_from(self.slots.len()).ok()?;
-        self.slots.get(usize::try_from(place).ok()?)
+        let place = sequence % self.capacity;
+        let chunk = self.chunks.get(usize::try_from(place / CHUNK).ok()?)?;
+        let slots = chunk.get_or_init(|| {
+            let length = CHUNK.min(self.capacity - place / CHUNK * CHUNK);
+            (0..length).map(|_| Mutex::default()).collect()
+        });
+        slots.get(usize::try_from(place % CHUNK).ok()?)
     }
 }
 
@@ -123,6 +136,16 @@ mod tests {
         other.keep(9);
         other.keep(9);
         assert_eq!(other.get(ids[1]), None);
+    }
+
+    #[test]
+    fn a_ring_of_any_size_keeps_so_many() {
+        for capacity in [1, 1_023, 1_024, 1_025, 3_000] {
+            let ring = Ring::new(capacity, 1);
+            let ids: Vec<DecisionId> = (0..capacity + 5).map(|value| ring.keep(value)).collect();
+            let kept: Vec<usize> = ids.iter().filter_map(|id| ring.get(*id)).collect();
+            assert_eq!(kept, (5..capacity + 5).collect::<Vec<_>>());
+        }
     }
 
     #[test]

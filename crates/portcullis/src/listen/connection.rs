@@ -342,14 +342,24 @@ fn from_control(answer: control::Response, is_head: bool) -> Response<Full<Bytes
     build(answer.status, fields, answer.body)
 }
 
+/// A field's name. Those of every answer are ready made: reading one costs an allocation.
+fn field_name(name: &str) -> Option<HeaderName> {
+    static OFTEN: [(&str, HeaderName); 4] = [
+        ("Content-Type", header::CONTENT_TYPE),
+        ("x-amzn-RequestId", HeaderName::from_static("x-amzn-requestid")),
+        ("x-amz-apigw-id", HeaderName::from_static("x-amz-apigw-id")),
+        (gateway::DECISION_HEADER, HeaderName::from_static(gateway::DECISION_HEADER)),
+    ];
+    let known = OFTEN.iter().find(|(own, _)| *own == name).map(|(_, name)| name.clone());
+    known.or_else(|| HeaderName::from_bytes(name.as_bytes()).ok())
+}
+
 fn build<'a>(status: u16, fields: impl Iterator<Item = (&'a str, &'a str)>, body: Bytes) -> Response<Full<Bytes>> {
     let Ok(status) = StatusCode::from_u16(status) else { return failed() };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     for (name, value) in fields {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-        else {
+        let (Some(name), Ok(value)) = (field_name(name), HeaderValue::from_bytes(value.as_bytes())) else {
             tracing::error!(field = name, "an answer holds a field that cannot be sent");
             return failed();
         };
