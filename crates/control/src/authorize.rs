@@ -59,6 +59,34 @@ impl Compiled {
     }
 }
 
+/// A caller's own policies, compiled.
+pub struct Policies {
+    /// Of the user, or of the role.
+    pub identity: Vec<Arc<Policy>>,
+    pub boundary: Option<Arc<Policy>>,
+    /// Given when the session was made; `None` if none were.
+    pub session: Option<Vec<Arc<Policy>>>,
+}
+
+impl Policies {
+    /// Reads and compiles them.
+    ///
+    /// # Errors
+    /// 5xx when one cannot be read: nothing is allowed then.
+    pub fn of(compiled: &Compiled, caller: &Caller, tx: &mut Tx<'_>) -> Result<Self> {
+        let documents = platform::iam::principal::documents(tx, caller)?;
+        let all = |texts: &[String], kind: Kind| -> Result<Vec<Arc<Policy>>> {
+            texts.iter().map(|text| compiled.get(text, kind)).collect()
+        };
+        let session = caller.session.as_ref().filter(|session| !session.policies.is_empty());
+        Ok(Self {
+            identity: all(&documents.identity, Kind::Identity)?,
+            boundary: documents.boundary.as_deref().map(|text| compiled.get(text, Kind::Boundary)).transpose()?,
+            session: session.map(|session| all(&session.policies, Kind::Session)).transpose()?,
+        })
+    }
+}
+
 /// Checks every need of a call.
 ///
 /// # Errors
@@ -74,16 +102,7 @@ pub fn check(
     if needs.is_empty() {
         return Ok(());
     }
-    let documents = platform::iam::principal::documents(tx, caller)?;
-    let compile_all = |texts: &[String], kind: Kind| -> Result<Vec<Arc<Policy>>> {
-        texts.iter().map(|text| compiled.get(text, kind)).collect()
-    };
-    let identity = compile_all(&documents.identity, Kind::Identity)?;
-    let boundary = documents.boundary.as_deref().map(|text| compiled.get(text, Kind::Boundary)).transpose()?;
-    let session = match &caller.session {
-        Some(session) if !session.policies.is_empty() => Some(compile_all(&session.policies, Kind::Session)?),
-        _ => None,
-    };
+    let Policies { identity, boundary, session } = Policies::of(compiled, caller, tx)?;
     let principal = caller.principal();
     let identity: Vec<&Policy> = identity.iter().map(Arc::as_ref).collect();
     let session: Option<Vec<&Policy>> = session.as_ref().map(|list| list.iter().map(Arc::as_ref).collect());

@@ -4,12 +4,14 @@ use std::sync::{Arc, Weak};
 
 use gateway::{Callers, IamCaller, SignatureRefusal, SignedRequest};
 use lambda::invoke::BoxFuture;
-use platform::iam;
-use policy::{Kind, Policy};
 use service::{Caller, Result, ServiceError, Tx};
 use wire::sigv4::{self, Body, Dialect, RequestHead, Rules};
 
-use crate::{Inner, authorize, reader::SnapshotReader, verify::Verifier};
+use crate::{
+    Inner,
+    authorize::{self, Policies},
+    reader::SnapshotReader,
+};
 
 /// Name of the service that data-plane requests are signed for.
 const SIGNING_NAME: &str = "execute-api";
@@ -61,12 +63,7 @@ fn find(inner: &Inner, request: &SignedRequest) -> Found {
     check_region(&head, &request.region)?;
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault).map_err(|_| failed())?;
     let mut tx = Tx::new(&mut reader);
-    let verifier = Verifier {
-        vault: &inner.vault,
-        keys: &inner.signing_keys,
-        development: inner.options.development_credentials,
-        now: inner.clock.now(),
-    };
+    let verifier = inner.verifier(inner.clock.now());
     let found = verifier.authenticate(&head, Body::Bytes(&request.body), Dialect::RestJson, SIGNING_NAME, &mut tx);
     let caller = match found {
         Ok(found) => found.caller.ok_or(SignatureRefusal::Missing)?,
@@ -92,11 +89,7 @@ fn check_region(head: &RequestHead<'_>, region: &str) -> std::result::Result<(),
 
 /// The caller with everything that says what they may do.
 fn identify(inner: &Inner, tx: &mut Tx<'_>, caller: &Caller) -> Result<IamCaller> {
-    let documents = iam::principal::documents(tx, caller)?;
-    let compile = |texts: &[String], kind: Kind| -> Result<Vec<Arc<Policy>>> {
-        texts.iter().map(|text| inner.compiled.get(text, kind)).collect()
-    };
-    let session = caller.session.as_ref().filter(|session| !session.policies.is_empty());
+    let Policies { identity, boundary, session } = Policies::of(&inner.compiled, caller, tx)?;
     Ok(IamCaller {
         account: caller.account.as_str().to_owned(),
         arn: caller.arn(),
@@ -104,9 +97,9 @@ fn identify(inner: &Inner, tx: &mut Tx<'_>, caller: &Caller) -> Result<IamCaller
         access_key_id: caller.access_key_id.clone(),
         principal: caller.principal(),
         is_root: caller.is_root(),
-        identity: compile(&documents.identity, Kind::Identity)?,
-        boundary: documents.boundary.as_deref().map(|text| inner.compiled.get(text, Kind::Boundary)).transpose()?,
-        session: session.map(|session| compile(&session.policies, Kind::Session)).transpose()?,
+        identity,
+        boundary,
+        session,
         keys: authorize::caller_keys(caller),
     })
 }

@@ -16,7 +16,6 @@ use crate::{
     dispatch::{Request, Response, Step},
     reader::{SnapshotReader, unavailable},
     trail,
-    verify::Verifier,
 };
 
 /// Path under which a decision is read by its id, by a request signed for service [`SIGNING_NAME`].
@@ -161,12 +160,7 @@ fn view(inner: &Inner, request: &Request, request_id: &str) -> Result<Value, Ser
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
     let mut tx = Tx::new(&mut reader);
     let now = inner.clock.now();
-    let verifier = Verifier {
-        vault: &inner.vault,
-        keys: &inner.signing_keys,
-        development: inner.options.development_credentials,
-        now,
-    };
+    let verifier = inner.verifier(now);
     let found = verifier
         .authenticate(&head, Body::Bytes(&request.body), Dialect::RestJson, SIGNING_NAME, &mut tx)
         .map_err(|refused| *refused.error)?;

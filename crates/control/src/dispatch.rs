@@ -27,7 +27,7 @@ use crate::{
     reader::{SnapshotReader, unavailable},
     registry::{self, Exchange, Run},
     trail, upload,
-    verify::{Verifier, dialect},
+    verify::dialect,
 };
 
 /// A request as it came off the connection, body read whole and already bounded.
@@ -302,12 +302,7 @@ impl<'a> Call<'a> {
         let unread = |error: ServiceError| Refused { error: Box::new(error), decision: None };
         let mut reader = SnapshotReader::new(&*self.inner.store, &self.inner.vault).map_err(unread)?;
         let mut tx = Tx::new(&mut reader);
-        let verifier = Verifier {
-            vault: &self.inner.vault,
-            keys: &self.inner.signing_keys,
-            development: self.inner.options.development_credentials,
-            now: self.now,
-        };
+        let verifier = self.inner.verifier(self.now);
         let body = Body::Bytes(&request.body);
         match verifier.authenticate(&head, body, dialect, self.service.signing_name, &mut tx) {
             Ok(found) => match found.caller {

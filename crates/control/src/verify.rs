@@ -14,7 +14,7 @@ use wire::{
 };
 use zeroize::Zeroizing;
 
-use crate::vault::Vault;
+use crate::{Inner, vault::Vault};
 
 /// Derived signing keys kept; when full it starts anew. One is used for a day by one key in one region and service.
 const SIGNING_KEYS_MAX: usize = 4096;
@@ -87,6 +87,18 @@ pub struct Verifier<'a> {
     /// The named development mode: a 12-digit key id is that account's root, the secret is not checked.
     pub development: bool,
     pub now: Timestamp,
+}
+
+impl Inner {
+    /// Verifies requests as of a moment.
+    pub(crate) fn verifier(&self, now: Timestamp) -> Verifier<'_> {
+        Verifier {
+            vault: &self.vault,
+            keys: &self.signing_keys,
+            development: self.options.development_credentials,
+            now,
+        }
+    }
 }
 
 impl Verifier<'_> {

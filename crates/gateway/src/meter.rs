@@ -56,12 +56,11 @@ pub(crate) fn meter(
         };
         let value = value.unwrap_or_default();
         let stage = || format!("{}/{}", program.api_id(), program.stage());
-        let shown = starred(value);
-        journal.line(Level::Info, || texts::verifying_usage_plan(envelope.request_id(), &shown, &stage()));
+        journal.line(Level::Info, || texts::verifying_usage_plan(envelope.request_id(), &starred(value), &stage()));
         let admitted = shared.keys.admit(program, value, envelope.time_ms);
         let (kind, found, key_id) = match admitted {
             Ok(key_id) => {
-                journal.line(Level::Info, || texts::usage_plan_succeeded(&shown, &stage()));
+                journal.line(Level::Info, || texts::usage_plan_succeeded(&starred(value), &stage()));
                 (None, "the key is enabled and in a usage plan of this stage".into(), Some(key_id))
             }
             Err(Refused::NotSent) if program.keys_from_authorizer() => {

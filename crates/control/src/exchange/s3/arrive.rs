@@ -23,7 +23,7 @@ use crate::{
     Inner,
     dispatch::{Request, Response},
     reader::SnapshotReader,
-    verify::{Authenticated, Verifier},
+    verify::Authenticated,
 };
 
 /// A line of aws-chunked framing or of its trailers.
@@ -120,12 +120,7 @@ fn authenticate(call: &Call) -> Result<Authenticated, ServiceError> {
     let inner = &call.inner;
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
     let mut tx = Tx::new(&mut reader);
-    let verifier = Verifier {
-        vault: &inner.vault,
-        keys: &inner.signing_keys,
-        development: inner.options.development_credentials,
-        now: call.now,
-    };
+    let verifier = inner.verifier(call.now);
     let body = Body::Bytes(&request.body);
     verifier.authenticate(&head, body, Dialect::S3, call.service.signing_name, &mut tx).map_err(|refused| {
         if let Some((account, access_key_id)) = &refused.named {
