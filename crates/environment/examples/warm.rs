@@ -87,5 +87,6 @@ fn revision(directory: &std::path::Path, runtime: &str, name: &str, code: &str) 
         environment: Default::default(),
         code_sha256: inspected.sha256_hex,
         code_zip,
+        layers: Vec::new(),
     })
 }

@@ -106,6 +106,7 @@ pub fn targets(
             environment: configuration.environment.as_ref().map(|found| found.variables.clone()).unwrap_or_default(),
             code_sha256: blob.to_owned(),
             code_zip: code_path(blob),
+            layers: Vec::new(),
         })
     };
     let latest = revision(&function.configuration, &function.code_blob, &function.run_key);

@@ -44,6 +44,17 @@ pub struct Revision {
     pub code_sha256: String,
     /// The stored zip, unpacked on first use.
     pub code_zip: PathBuf,
+    /// Layers in the order they are laid over each other below `/opt`, at most five.
+    pub layers: Vec<LayerCode>,
+}
+
+/// The content of one layer version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LayerCode {
+    /// SHA-256 (hex) of the zip.
+    pub sha256: String,
+    /// The stored zip.
+    pub zip: PathBuf,
 }
 
 impl std::fmt::Debug for Revision {
