@@ -91,7 +91,6 @@ impl World {
         let zip = writer.finish().unwrap().into_inner();
         let inspected = package::inspect(&zip).unwrap();
         let code_zip = self.directory.path().join(&inspected.sha256_hex);
-        let layers: Vec::new(),
         std::fs::write(&code_zip, zip).unwrap();
         let module = Path::new(files[0].0).file_stem().unwrap().to_str().unwrap();
         Revision {
@@ -109,6 +108,7 @@ impl World {
             environment: BTreeMap::new(),
             code_sha256: inspected.sha256_hex,
             code_zip,
+            layers: Vec::new(),
         }
     }
 
