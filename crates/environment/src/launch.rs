@@ -1,11 +1,13 @@
 //! How the process of an environment comes to be: the seam at which isolation is put.
 //!
 //! [`Launch`] gives a frame socket, the function's output and a handle to the process tree; the rest of the crate
-//! cares for nothing else. [`Plain`] is the implementation without isolation.
+//! cares for nothing else. `Isolated` puts every environment into a sandbox of its own; [`Plain`] is the
+//! implementation without isolation, and [`Refusing`] the one for hosts that cannot isolate.
 
 use std::{
     ffi::OsString,
     fs, io,
+    net::{Ipv4Addr, TcpListener},
     os::{
         fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
@@ -18,16 +20,46 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 use tokio::io::{Interest, unix::AsyncFd};
 
+/// Port of the Runtime API on an environment's own loopback.
+pub const RUNTIME_API_PORT: u16 = 9001;
+/// Port of this server's API on an environment's own loopback.
+pub const API_PORT: u16 = 4566;
+/// Port of the way out on an environment's own loopback.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Where paths in a [`Spec`] are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// In a root of the environment's own: `/var/task`, `/var/runtime`, `/opt`, `/tmp`, and interpreters that are not
+    /// below `/usr` at `/var/lang`.
+    Own,
+    /// On the host: the true directories, for processes without a root of their own.
+    Host,
+}
+
 /// What to start.
+#[derive(Default)]
 pub struct Spec {
-    /// The interpreter.
+    /// The interpreter, as the process sees it.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
     /// The whole environment of the process; holds secrets, so it is neither printed nor put on a command line.
     pub environment: Vec<(String, String)>,
-    /// The unpacked code, which is the working directory.
+    /// The working directory, as the process sees it.
     pub directory: PathBuf,
+    /// The unpacked code on the host; `None` for a standby, which gets it by [`Process::assign`].
+    pub code: Option<PathBuf>,
+    /// The merged layers on the host, if there are any.
+    pub layers: Option<PathBuf>,
+    /// Memory of the function, MB.
+    pub memory_mb: u32,
+    /// Size of `/tmp`, MB. Not enforced without a root of one's own.
+    pub tmp_mb: u32,
+    /// A directory on the host for the process alone, made by the launcher where the layout is [`Layout::Host`].
+    pub scratch: PathBuf,
+    /// Whether [`Launched::listeners`] are wanted.
+    pub listens: bool,
 }
 
 /// A process that has been started.
@@ -38,6 +70,19 @@ pub struct Launched {
     pub output: OwnedFd,
     /// The process itself.
     pub process: Box<dyn Process>,
+    /// What the process can reach, when asked for.
+    pub listeners: Option<Listeners>,
+}
+
+/// Sockets that listen where the process can connect to, and nobody else's can.
+#[derive(Debug)]
+pub struct Listeners {
+    /// `127.0.0.1:9001` inside.
+    pub runtime_api: TcpListener,
+    /// `127.0.0.1:4566` inside.
+    pub api: TcpListener,
+    /// `127.0.0.1:3128` inside.
+    pub proxy: TcpListener,
 }
 
 /// How a process ended.
@@ -70,6 +115,16 @@ pub trait Process: Send + Sync {
 
     /// Memory in use now and at most so far, bytes.
     fn memory(&self) -> Option<Memory>;
+
+    /// Whether the host has killed anything inside for want of memory. A limit that is enforced by the host needs no
+    /// other; where this is never `true`, [`Process::memory`] must be looked at.
+    fn out_of_memory(&self) -> bool;
+
+    /// Mounts code and layers into a standby and sets its limits to those of `spec`. Blocks for about a millisecond.
+    ///
+    /// # Errors
+    /// When that failed; the process must then be killed.
+    fn assign(&self, spec: &Spec) -> io::Result<()>;
 }
 
 /// A [`Process::watch`] descriptor on the reactor of the current runtime.
@@ -92,8 +147,39 @@ pub trait Launch: Send + Sync {
     /// Starts one.
     ///
     /// # Errors
-    /// When the host has no process, descriptor or memory left, or the program is not there.
+    /// When the host has no process, descriptor or memory left, or the program is not there. Of kind
+    /// [`io::ErrorKind::Unsupported`] when nothing can ever be started here: the text is for whoever called.
     fn launch(&self, spec: &Spec) -> io::Result<Launched>;
+
+    /// What the paths of a [`Spec`] mean.
+    fn layout(&self) -> Layout;
+
+    /// Makes interpreters reachable for processes to come; called once, when they are known. Pairs of a path on the
+    /// host and where it is to be seen; nothing to do where the layout is [`Layout::Host`].
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    fn provide(&self, binds: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+        let _ = binds;
+        Ok(())
+    }
+}
+
+/// Starts nothing: for hosts on which functions must not run.
+#[derive(Debug, Clone)]
+pub struct Refusing {
+    /// What is missing and how to mend it; the caller of Invoke reads it.
+    pub why: String,
+}
+
+impl Launch for Refusing {
+    fn launch(&self, _: &Spec) -> io::Result<Launched> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, self.why.clone()))
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Own
+    }
 }
 
 /// Child processes in a process group of their own, under the server's user, with no isolation at all.
@@ -111,6 +197,12 @@ const ENTER: &str = "ulimit -c 0 2>/dev/null; ulimit -n 1024 2>/dev/null; exec \
 
 impl Launch for Plain {
     fn launch(&self, spec: &Spec) -> io::Result<Launched> {
+        fs::create_dir_all(&spec.scratch)?;
+        let listeners = spec.listens.then(Listeners::on_host).transpose()?;
+        let mut environment = spec.environment.clone();
+        if let Some(listeners) = &listeners {
+            listeners.rewrite(&mut environment)?;
+        }
         let (ours, theirs) = UnixStream::pair()?;
         let (reader, writer) = io::pipe()?;
         let child = Command::new("/bin/sh")
@@ -119,7 +211,7 @@ impl Launch for Plain {
             .arg(&spec.program)
             .args(&spec.arguments)
             .env_clear()
-            .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment)
             .current_dir(&spec.directory)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(writer.try_clone()?)
@@ -127,7 +219,28 @@ impl Launch for Plain {
             .process_group(0)
             .spawn()?;
         let process = Group::adopt(child)?;
-        Ok(Launched { socket: ours, output: reader.into(), process: Box::new(process) })
+        Ok(Launched { socket: ours, output: reader.into(), process: Box::new(process), listeners })
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Host
+    }
+}
+
+impl Listeners {
+    /// On the host's loopback, where every process of the host can connect: for [`Plain`] alone.
+    fn on_host() -> io::Result<Listeners> {
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Ok(Listeners { runtime_api: bind()?, api: bind()?, proxy: bind()? })
+    }
+
+    /// Puts the true address of the Runtime API where the well-known one stands.
+    fn rewrite(&self, environment: &mut [(String, String)]) -> io::Result<()> {
+        let address = self.runtime_api.local_addr()?.to_string();
+        for (_, value) in environment.iter_mut().filter(|(name, _)| name == "AWS_LAMBDA_RUNTIME_API") {
+            value.clone_from(&address);
+        }
+        Ok(())
     }
 }
 
@@ -199,6 +312,15 @@ impl Process for Group {
             rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1_024)
         };
         Some(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+    }
+
+    fn out_of_memory(&self) -> bool {
+        false
+    }
+
+    fn assign(&self, _: &Spec) -> io::Result<()> {
+        // The code lies where the process can see it anyhow, and nothing limits it.
+        Ok(())
     }
 }
 

@@ -446,18 +446,23 @@ impl Shared {
         };
         let tree = self.tree(revision)?;
         let scratch = self.scratch(id);
-        std::fs::create_dir_all(&scratch)
-            .map_err(|error| unavailable("the scratch directory of the function could not be made", &error))?;
         let credentials = self.credentials.for_role(&revision.role_arn, &revision.function);
         let lives_ms = credentials.as_ref().map_or(u64::MAX, |credentials| {
             credentials.expires_at_ms.saturating_sub(epoch_ms()).saturating_sub(CREDENTIALS_MARGIN_MS)
         });
-        let place = Place { tree, scratch, runtime: self.options.data_dir.join("runtime"), group, stream };
+        let place =
+            Place { tree, scratch: scratch.clone(), runtime: self.options.data_dir.join("runtime"), group, stream };
         let spec = Spec {
             arguments: arguments(&resolved, revision, &place),
             environment: variables(&resolved, revision, &place, credentials, self.options.endpoint_url.as_deref()),
             program: resolved.interpreter.path.clone(),
             directory: place.tree.clone(),
+            code: Some(place.tree.clone()),
+            layers: None,
+            memory_mb: revision.memory_mb,
+            tmp_mb: revision.ephemeral_storage_mb,
+            scratch,
+            listens: false,
         };
         let load = serde_json::json!({
             "handler": revision.handler,
