@@ -125,6 +125,32 @@ pub enum RunError {
     Unavailable(String),
 }
 
+/// A piece of an answer that is handed on while the function still runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamPart {
+    /// Comes once, before any chunk.
+    Start {
+        /// What the function says its bytes are; `application/json` unless it says otherwise.
+        content_type: String,
+    },
+    /// Some bytes of the answer, never none.
+    Chunk(Bytes),
+}
+
+/// Nobody reads the stream any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SinkClosed;
+
+/// Takes the parts of a streamed answer in order. The reader's pace is the function's: what is not taken is not made.
+pub trait StreamSink: Send {
+    /// Takes one part, ready when it has been taken. Dropping the future before that must leave the part untaken, for
+    /// it is then offered again.
+    ///
+    /// # Errors
+    /// [`SinkClosed`] when nobody reads any more; the invocation goes on to its end without a reader.
+    fn take(&mut self, part: StreamPart) -> BoxFuture<'_, Result<(), SinkClosed>>;
+}
+
 /// Runs revisions. Implemented by execution environments.
 pub trait Run: Send + Sync {
     /// Runs one invocation to its outcome.
@@ -133,6 +159,31 @@ pub trait Run: Send + Sync {
     /// for one to load (ten seconds, then once more within the revision's timeout) or to become free (about half a
     /// minute). An invocation that has begun goes to its end even when the future is dropped.
     fn run(&self, revision: Arc<Revision>, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, RunError>>;
+
+    /// As [`Run::run`], handing the answer on piece by piece while it is made.
+    ///
+    /// What `sink` has taken is the answer; the outcome's payload is then empty, or the error document when the
+    /// function failed, which it may do after any number of chunks. A function that does not stream gives one chunk.
+    /// A failure before the first byte, and an invocation that does not begin, give no part at all.
+    fn run_streaming<'a>(
+        &'a self,
+        revision: Arc<Revision>,
+        invocation: Invocation,
+        mut sink: Box<dyn StreamSink>,
+    ) -> BoxFuture<'a, Result<Outcome, RunError>> {
+        let running = self.run(revision, invocation);
+        Box::pin(async move {
+            let mut outcome = running.await?;
+            if outcome.function_error.is_none() {
+                let payload = std::mem::take(&mut outcome.payload);
+                let started = sink.take(StreamPart::Start { content_type: "application/json".into() }).await;
+                if started.is_ok() && !payload.is_empty() {
+                    let _ = sink.take(StreamPart::Chunk(payload)).await;
+                }
+            }
+            Ok(outcome)
+        })
+    }
 }
 
 /// Who asks for an invocation from the data plane.
