@@ -16,6 +16,9 @@ pub enum Error {
     /// The disk, a quota or the configured size is exhausted, or the file system is read-only. Reads go on.
     #[error("the store has no room left, or its file system is read-only")]
     Full,
+    /// The queue holds as many messages of an account as it may.
+    #[error("too many messages of one account wait in the queue")]
+    Crowded,
     /// Every read connection stayed in use for as long as a caller waits.
     #[error("too many snapshots are open")]
     Busy,

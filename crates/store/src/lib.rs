@@ -1,4 +1,4 @@
-//! The durable store: records with versions, blobs by content hash, the event history.
+//! The durable store: records with versions, blobs by content hash, the event history, the queue.
 //!
 //! It knows bytes and versions, and no nouns: what a document means is known above. Three promises carry everything:
 //!
@@ -17,6 +17,9 @@ pub mod logs;
 mod memory;
 #[cfg(test)]
 mod model;
+pub mod queue;
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod suite;
 
@@ -239,6 +242,28 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::append_events`]; what was already forgotten stays so.
     fn prune_events(&self, before_ms: i64) -> Result<u64, Error>;
+    /// Changes the queue. Durable when it returns; concurrent calls share one sync.
+    ///
+    /// # Errors
+    /// [`Error::Crowded`] if an account would have more than `change.quota`, [`Error::Invalid`] beyond the limits of
+    /// [`queue`], [`Error::Full`]; in each case nothing has changed.
+    fn change_queue(&self, change: queue::Change) -> Result<(), Error>;
+    /// The lanes that have messages, in their order, after `after`, at most `limit`; with each the time its first message
+    /// is due.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] beyond [`queue::PAGE_MAX`].
+    fn queue_lanes(&self, after: Option<&queue::Lane>, limit: usize) -> Result<Vec<(queue::Lane, i64)>, Error>;
+    /// The first messages of a lane by due time and arrival, due or not, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Store::queue_lanes`].
+    fn queue_waiting(&self, lane: &queue::Lane, limit: usize) -> Result<Vec<queue::Waiting>, Error>;
+    /// The body of a message, while it is there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn queue_body(&self, sequence: u64) -> Result<Option<Vec<u8>>, Error>;
     /// Keeps the bytes and gives their SHA-256 in lower-case hexadecimal. Durable when it returns; keeping the same
     /// bytes again is no error.
     ///

@@ -27,14 +27,14 @@ pub const EVENTS_PAGE_BYTES_MAX: usize = 64 << 20;
 /// One blob: what one `PutObject` may carry. Source: S3 User Guide, "Uploading objects".
 pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 
-fn check_bytes(what: &str, bytes: usize, bytes_max: usize) -> Result<(), Error> {
+pub(crate) fn check_bytes(what: &str, bytes: usize, bytes_max: usize) -> Result<(), Error> {
     if bytes > bytes_max {
         return Err(Error::Invalid(format!("{what} of {bytes} bytes, at most {bytes_max} are taken")));
     }
     Ok(())
 }
 
-fn check_tenancy(account: &str, region: &str, noun: &str) -> Result<(), Error> {
+pub(crate) fn check_tenancy(account: &str, region: &str, noun: &str) -> Result<(), Error> {
     // INVARIANT: no key and no query is without its account; tenancy rests on it.
     if account.is_empty() {
         return Err(Error::Invalid("an empty account".to_owned()));

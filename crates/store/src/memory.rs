@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::queue::{self, Change, Lane, Message, Waiting};
 use crate::{
     Check, Commit, Error, Event, EventAttribute, EventQuery, Fingerprint, Key, Parent, Range, Row, Snapshot, Store,
     StoredEvent, limits,
@@ -24,6 +25,15 @@ struct State {
     events: BTreeMap<u64, Event>,
     event_ids: BTreeSet<String>,
     blobs: BTreeMap<String, Vec<u8>>,
+    messages: BTreeMap<u64, Queued>,
+    last_message: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    message: Message,
+    /// As it was when it was added.
+    bytes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +128,21 @@ impl State {
             Check::Version { key, version } => self.rows.get(key).map(|stored| stored.rev) == *version,
             Check::Range { range, fingerprint: expected } => fingerprint(&self.rows, range) == *expected,
         }
+    }
+
+    /// Whether an account's messages stay within the quota of `change`.
+    fn fits(&self, change: &Change) -> bool {
+        let removed = |sequence: &u64| change.remove.contains(sequence);
+        change.add.iter().all(|wanted| {
+            let account = &wanted.lane.account;
+            let kept = self.messages.iter().filter(|(sequence, _)| !removed(sequence)).map(|(_, queued)| queued);
+            let kept = kept.filter(|queued| queued.message.lane.account == *account).map(|queued| queued.bytes);
+            let added = change.add.iter().filter(|message| message.lane.account == *account).map(queue::size);
+            let (messages, bytes) = kept
+                .chain(added)
+                .fold((0u64, 0u64), |(messages, bytes), size| (messages.saturating_add(1), bytes.saturating_add(size)));
+            messages <= change.quota.messages_max && bytes <= change.quota.bytes_max
+        })
     }
 
     fn append(&mut self, events: Vec<Event>) {
@@ -231,6 +256,60 @@ impl Store for Memory {
             keep
         });
         Ok((before - events.len()) as u64)
+    }
+
+    fn change_queue(&self, change: Change) -> Result<(), Error> {
+        queue::check(&change)?;
+        let mut state = self.state();
+        if !state.fits(&change) {
+            return Err(Error::Crowded);
+        }
+        change.remove.iter().for_each(|sequence| drop(state.messages.remove(sequence)));
+        for delay in change.delay {
+            if let Some(queued) = state.messages.get_mut(&delay.sequence) {
+                queued.message.due_ms = delay.due_ms;
+                queued.message.head = delay.head;
+            }
+        }
+        for message in change.add {
+            state.last_message += 1;
+            let (sequence, bytes) = (state.last_message, queue::size(&message));
+            state.messages.insert(sequence, Queued { message, bytes });
+        }
+        Ok(())
+    }
+
+    fn queue_lanes(&self, after: Option<&Lane>, limit: usize) -> Result<Vec<(Lane, i64)>, Error> {
+        queue::check_page(limit)?;
+        let state = self.state();
+        let mut lanes: BTreeMap<&Lane, i64> = BTreeMap::new();
+        for Queued { message, .. } in state.messages.values() {
+            let first = lanes.entry(&message.lane).or_insert(message.due_ms);
+            *first = message.due_ms.min(*first);
+        }
+        let later = lanes.into_iter().filter(|(lane, _)| after.is_none_or(|after| *lane > after));
+        Ok(later.take(limit).map(|(lane, due_ms)| (lane.clone(), due_ms)).collect())
+    }
+
+    fn queue_waiting(&self, lane: &Lane, limit: usize) -> Result<Vec<Waiting>, Error> {
+        queue::check_page(limit)?;
+        queue::check_lane(lane)?;
+        let state = self.state();
+        let own = state.messages.iter().filter(|(_, queued)| queued.message.lane == *lane);
+        let mut waiting: Vec<Waiting> = own
+            .map(|(sequence, Queued { message, .. })| Waiting {
+                sequence: *sequence,
+                due_ms: message.due_ms,
+                head: message.head.clone(),
+            })
+            .collect();
+        waiting.sort_by_key(|waiting| (waiting.due_ms, waiting.sequence));
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
+    fn queue_body(&self, sequence: u64) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.state().messages.get(&sequence).map(|queued| queued.message.body.clone()))
     }
 
     fn put_blob(&self, bytes: &[u8]) -> Result<String, Error> {

@@ -14,6 +14,7 @@ mod blob;
 mod event;
 mod lock;
 mod object;
+mod queue;
 mod reader;
 mod schema;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
+use crate::queue::{self as messages, Change, Lane, Waiting};
 use crate::{Commit, Error, Event, EventQuery, Snapshot, Store, StoredEvent, limits};
 
 use blob::Blobs;
@@ -156,6 +158,26 @@ impl Store for Embedded {
             }
             partition = next;
         }
+    }
+
+    fn change_queue(&self, change: Change) -> Result<(), Error> {
+        messages::check(&change)?;
+        self.writer.submit(Work::Queue(change)).map(drop)
+    }
+
+    fn queue_lanes(&self, after: Option<&Lane>, limit: usize) -> Result<Vec<(Lane, i64)>, Error> {
+        messages::check_page(limit)?;
+        queue::lanes(self.readers.borrow()?.connection()?, after, limit)
+    }
+
+    fn queue_waiting(&self, lane: &Lane, limit: usize) -> Result<Vec<Waiting>, Error> {
+        messages::check_page(limit)?;
+        messages::check_lane(lane)?;
+        queue::waiting(self.readers.borrow()?.connection()?, lane, limit)
+    }
+
+    fn queue_body(&self, sequence: u64) -> Result<Option<Vec<u8>>, Error> {
+        queue::body(self.readers.borrow()?.connection()?, sequence)
     }
 
     fn put_blob(&self, bytes: &[u8]) -> Result<String, Error> {

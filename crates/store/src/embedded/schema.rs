@@ -30,7 +30,11 @@ const LOG_BYTES_MAX: i64 = 64 << 20;
 ///
 /// `sequence` ends no index by accident: together with `time_ms` it is the order look-ups page in, and `data` behind it
 /// lets them pass over data events without reading their rows.
-const MIGRATIONS: &[&str] = &["
+///
+/// `message` is narrow, so that the lanes and what is due in them are found without touching bodies; `message_total` is
+/// what makes an account's quota cost the same however many messages wait.
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE revision (only INTEGER PRIMARY KEY CHECK (only = 0), rev INTEGER NOT NULL) STRICT;
 INSERT INTO revision VALUES (0, 0);
 
@@ -61,7 +65,20 @@ CREATE TABLE event_resource (
     time_ms INTEGER NOT NULL, sequence INTEGER NOT NULL, data INTEGER NOT NULL,
     PRIMARY KEY (account, region, facet, value, time_ms, sequence)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE message (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL, region TEXT NOT NULL, lane TEXT NOT NULL, due_ms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, head BLOB NOT NULL
+) STRICT;
+CREATE INDEX message_due ON message (account, region, lane, due_ms, sequence);
+CREATE TABLE message_body (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE message_total (
+    account TEXT PRIMARY KEY, messages INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+];
 
 pub(super) fn sync_dir(dir: &Path) -> Result<(), Error> {
     Ok(File::open(dir)?.sync_all()?)

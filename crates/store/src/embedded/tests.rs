@@ -420,6 +420,23 @@ fn no_read_costs_more_than_it_gives() {
     }
 }
 
+/// The same for the queue, whose lanes are found by one seek each.
+#[test]
+fn the_queue_is_read_along_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir).unwrap());
+    let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
+    for sql in [queue::NEXT_LANE, queue::WAITING] {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = plan.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>(3).unwrap());
+        }
+        assert!(steps.len() == 1 && steps[0].starts_with("SEARCH message USING"), "{sql}: {steps:?}");
+    }
+}
+
 /// Names the folder of the victim below; without it that test is nobody's child and does nothing.
 const VICTIM_DIR: &str = "STORE_TEST_VICTIM_DIR";
 const VICTIM_THREADS: usize = 4;

@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use crate::{Commit, Error, Event};
+use crate::{Commit, Error, Event, queue::Change};
 
-use super::{event, object};
+use super::{event, object, queue};
 
 /// Commits waiting; the next caller waits for a place.
 const QUEUE_MAX: usize = 1024;
@@ -22,6 +22,7 @@ const PRUNE_STEP: usize = 200;
 pub(super) enum Work {
     Commit(Commit),
     Events(Vec<Event>),
+    Queue(Change),
     /// One step of forgetting events older than `before_ms` of an account and region.
     Prune {
         partition: (String, String),
@@ -34,6 +35,7 @@ impl Work {
         match self {
             Self::Commit(commit) => commit.bytes(),
             Self::Events(events) => events.iter().map(|event| event.record.len()).sum(),
+            Self::Queue(change) => change.bytes(),
             Self::Prune { .. } => 0,
         }
     }
@@ -160,6 +162,12 @@ fn write_group(connection: &Connection, group: &[Job]) -> Result<Vec<Answer>, Er
             }
             Work::Events(events) => {
                 events.iter().try_for_each(|event| event::append(connection, event))?;
+                Ok(rev)
+            }
+            // INVARIANT: the same holds of a change that does not fit.
+            Work::Queue(change) if !queue::fits(connection, change)? => Err(Error::Crowded),
+            Work::Queue(change) => {
+                queue::write(connection, change)?;
                 Ok(rev)
             }
             Work::Prune { partition, before_ms } => Ok(event::prune(connection, partition, *before_ms, PRUNE_STEP)?),
