@@ -14,6 +14,7 @@
 )]
 
 mod clock;
+pub mod egress;
 pub mod frame;
 pub mod launch;
 mod log;
