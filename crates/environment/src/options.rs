@@ -23,6 +23,10 @@ pub struct Options {
     pub python: Option<PathBuf>,
     /// `AWS_ENDPOINT_URL` inside functions, so that SDK calls come back to this server.
     pub endpoint_url: Option<String>,
+    /// The ways out of sandboxes and to this server's API from inside them: its `serve` takes
+    /// [`crate::launch::Listeners::proxy`], its `serve_api` [`crate::launch::Listeners::api`], both as soon as an
+    /// environment has an owner. `None`: nobody serves those sockets.
+    pub egress: Option<crate::egress::Egress>,
     /// Concurrent invocations per account; AWS's default is 1,000. One more is a 429.
     pub concurrency_max: usize,
     /// Processes on this node, of which one account may have three quarters. Requests beyond either wait, bounded in
@@ -44,6 +48,7 @@ impl Default for Options {
             node: None,
             python: None,
             endpoint_url: None,
+            egress: None,
             concurrency_max: 1_000,
             processes_max: 64,
             idle_ttl_s: 300,
