@@ -9,6 +9,7 @@ use service::{Cx, Entry, Need, Operation, Parent, Record, Result, Tx};
 use crate::{
     check::{Checks, is_digits, is_word},
     error::{conflict, function_not_found, invalid, not_found, user},
+    event_invoke_config::EventInvokeConfig,
     function::check_revision,
     name::{Address, LATEST, Sharing},
     paging,
@@ -308,6 +309,7 @@ impl Operation for DeleteAlias {
         let scope = named.address.scope();
         tx.delete::<Alias>(&scope, &named.address.function, &named.name);
         tx.delete::<ResourcePolicy>(&scope, &named.address.function, &named.name);
+        tx.delete::<EventInvokeConfig>(&scope, &named.address.function, &named.name);
         Ok(Map::new())
     }
 }

@@ -14,11 +14,15 @@ pub mod concurrency;
 pub mod configuration;
 pub mod directory;
 mod error;
+pub mod event_invoke_config;
 pub mod function;
 pub mod invoke;
+pub mod layer;
+pub mod life;
 pub mod name;
 mod paging;
 pub mod permission;
+pub mod provisioned;
 pub mod tags;
 pub mod version;
 
@@ -35,4 +39,7 @@ pub const OPERATIONS: &[&[service::Entry]] = &[
     permission::OPERATIONS,
     tags::OPERATIONS,
     concurrency::OPERATIONS,
+    layer::OPERATIONS,
+    provisioned::OPERATIONS,
+    event_invoke_config::OPERATIONS,
 ];

@@ -104,6 +104,24 @@ fn operations_and_members_are_those_of_awss_model() {
     check::<crate::concurrency::DeleteFunctionConcurrency>(&mut seen);
     check::<crate::concurrency::GetAccountSettings>(&mut seen);
     check::<crate::concurrency::GetFunctionCodeSigningConfig>(&mut seen);
+    check::<crate::event_invoke_config::PutFunctionEventInvokeConfig>(&mut seen);
+    check::<crate::event_invoke_config::UpdateFunctionEventInvokeConfig>(&mut seen);
+    check::<crate::event_invoke_config::GetFunctionEventInvokeConfig>(&mut seen);
+    check::<crate::event_invoke_config::DeleteFunctionEventInvokeConfig>(&mut seen);
+    check::<crate::event_invoke_config::ListFunctionEventInvokeConfigs>(&mut seen);
+    check::<crate::layer::PublishLayerVersion>(&mut seen);
+    check::<crate::layer::GetLayerVersion>(&mut seen);
+    check::<crate::layer::GetLayerVersionByArn>(&mut seen);
+    check::<crate::layer::ListLayers>(&mut seen);
+    check::<crate::layer::ListLayerVersions>(&mut seen);
+    check::<crate::layer::DeleteLayerVersion>(&mut seen);
+    check::<crate::layer::AddLayerVersionPermission>(&mut seen);
+    check::<crate::layer::RemoveLayerVersionPermission>(&mut seen);
+    check::<crate::layer::GetLayerVersionPolicy>(&mut seen);
+    check::<crate::provisioned::PutProvisionedConcurrencyConfig>(&mut seen);
+    check::<crate::provisioned::GetProvisionedConcurrencyConfig>(&mut seen);
+    check::<crate::provisioned::DeleteProvisionedConcurrencyConfig>(&mut seen);
+    check::<crate::provisioned::ListProvisionedConcurrencyConfigs>(&mut seen);
     let mut listed: Vec<&str> = crate::OPERATIONS.iter().flat_map(|noun| noun.iter()).map(|entry| entry.name).collect();
     listed.sort_unstable();
     seen.sort_unstable();
@@ -138,6 +156,7 @@ fn stored_forms_are_kept() {
         kept::<crate::version::Version>(&stored),
         kept::<crate::alias::Alias>(&stored),
         kept::<crate::permission::ResourcePolicy>(&stored),
+        kept::<crate::event_invoke_config::EventInvokeConfig>(&stored),
     ];
     assert_eq!(stored.as_object().map(serde_json::Map::len), Some(kept.len()));
 }

@@ -63,6 +63,8 @@ pub struct Need {
     pub resource_policy: Option<String>,
     /// Condition keys of this request beside the global ones.
     pub context: Vec<(String, String)>,
+    /// ARN of the role that needs it instead of the caller: one the call names, acting for a service.
+    pub by_role: Option<String>,
     /// `resource_policy` is a role's trust policy: it must allow explicitly, even within one account.
     pub trust: bool,
     /// The error when refused, if not the service's `AccessDenied` with AWS's sentence.
@@ -78,6 +80,7 @@ impl Need {
             account: account.into(),
             resource_policy: None,
             context: Vec::new(),
+            by_role: None,
             trust: false,
             refusal: None,
         }

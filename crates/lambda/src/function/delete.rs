@@ -8,6 +8,7 @@ use super::Function;
 use crate::{
     alias::Alias,
     error::{conflict, invalid},
+    event_invoke_config::{self, EventInvokeConfig},
     name::{Address, LATEST, Sharing, names_version},
     permission::ResourcePolicy,
     version::Version,
@@ -44,6 +45,7 @@ impl Operation for DeleteFunction {
                 tx.delete_all::<Version>(&scope, &parent)?;
                 tx.delete_all::<Alias>(&scope, &parent)?;
                 tx.delete_all::<ResourcePolicy>(&scope, &parent)?;
+                event_invoke_config::delete_all(&scope, &address.function, tx)?;
                 tx.delete::<Function>(&scope, "", &address.function);
             }
             Some(LATEST) => {
@@ -75,5 +77,6 @@ fn delete_version(address: &Address, version: &str, tx: &mut Tx<'_>) -> Result<(
     }
     tx.delete::<Version>(&scope, &address.function, &found.id());
     tx.delete::<ResourcePolicy>(&scope, &address.function, version);
+    tx.delete::<EventInvokeConfig>(&scope, &address.function, version);
     Ok(())
 }
