@@ -63,7 +63,7 @@ fn find(inner: &Inner, request: &SignedRequest) -> Found {
     check_region(&head, &request.region)?;
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault).map_err(|_| failed())?;
     let mut tx = Tx::new(&mut reader);
-    let verifier = inner.verifier(inner.clock.now());
+    let verifier = inner.verifier(inner.clock.now(), request.client);
     let found = verifier.authenticate(&head, Body::Bytes(&request.body), Dialect::RestJson, SIGNING_NAME, &mut tx);
     let caller = match found {
         Ok(found) => found.caller.ok_or(SignatureRefusal::Missing)?,

@@ -160,7 +160,7 @@ fn view(inner: &Inner, request: &Request, request_id: &str) -> Result<Value, Ser
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
     let mut tx = Tx::new(&mut reader);
     let now = inner.clock.now();
-    let verifier = inner.verifier(now);
+    let verifier = inner.verifier(now, request.client);
     let found = verifier
         .authenticate(&head, Body::Bytes(&request.body), Dialect::RestJson, SIGNING_NAME, &mut tx)
         .map_err(|refused| *refused.error)?;

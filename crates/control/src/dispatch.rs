@@ -302,7 +302,7 @@ impl<'a> Call<'a> {
         let unread = |error: ServiceError| Refused { error: Box::new(error), decision: None };
         let mut reader = SnapshotReader::new(&*self.inner.store, &self.inner.vault).map_err(unread)?;
         let mut tx = Tx::new(&mut reader);
-        let verifier = self.inner.verifier(self.now);
+        let verifier = self.inner.verifier(self.now, request.client);
         let body = Body::Bytes(&request.body);
         match verifier.authenticate(&head, body, dialect, self.service.signing_name, &mut tx) {
             Ok(found) => match found.caller {

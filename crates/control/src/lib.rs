@@ -42,6 +42,7 @@ pub use invoker::Invoker;
 pub use logs::LogWriter;
 pub use registry::{implemented, refused};
 pub use session::RoleSessions;
+pub use verify::FUNCTION_CLIENT;
 
 use crate::{
     audit::Audit, authorize::Compiled, functions::Functions, host::NodeHost, vault::Vault, verify::SigningKeys,

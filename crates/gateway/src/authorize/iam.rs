@@ -8,7 +8,7 @@
 //! Sources: API Gateway Developer Guide, "Control access to a REST API with IAM permissions", "How API Gateway resource
 //! policies affect authorization workflow"; IAM User Guide, "Cross-account policy evaluation logic".
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use lambda::invoke::BoxFuture;
@@ -40,6 +40,8 @@ pub struct SignedRequest {
     pub headers: Headers,
     /// The whole body: its digest is part of what was signed.
     pub body: Bytes,
+    /// Who sent it, as [`Arrived::client`] has it.
+    pub client: IpAddr,
 }
 
 /// Who signed a request, and everything that says what they may do.
@@ -104,6 +106,7 @@ pub(super) async fn authorize(
         raw_query: arrived.raw_query.clone(),
         headers: arrived.headers.clone(),
         body: body.clone(),
+        client: arrived.client,
     };
     let caller = shared.callers.authenticate(request).await.map_err(unsigned)?;
     journal.caller(Arc::clone(&caller));

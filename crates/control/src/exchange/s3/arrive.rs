@@ -120,7 +120,7 @@ fn authenticate(call: &Call) -> Result<Authenticated, ServiceError> {
     let inner = &call.inner;
     let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
     let mut tx = Tx::new(&mut reader);
-    let verifier = inner.verifier(call.now);
+    let verifier = inner.verifier(call.now, request.client);
     let body = Body::Bytes(&request.body);
     verifier.authenticate(&head, body, Dialect::S3, call.service.signing_name, &mut tx).map_err(|refused| {
         if let Some((account, access_key_id)) = &refused.named {

@@ -651,6 +651,10 @@ async fn chunked_bodies_of_development_keys_are_unwrapped() {
     assert_eq!((put.status, header(&put, "x-amz-checksum-crc32")), (200, Some("DUoRhQ==")), "{}", text(&put));
     let got = world.send(ask("GET", "/logs/a").request(Some(&key("111111111111")))).await;
     assert_eq!((text(&got).as_str(), header(&got, "content-encoding")), ("hello world", None));
+    // A function is nobody's root, whatever number it writes down.
+    let mut of_a_function = ask("GET", "/logs/a").request(Some(&key("111111111111")));
+    of_a_function.client = crate::FUNCTION_CLIENT;
+    assert_eq!(refused(&world.send(of_a_function).await), refusal(403, "InvalidAccessKeyId"));
     for cut in 0..framed.len() - 40 {
         request.body = Bytes::copy_from_slice(&framed.as_bytes()[..cut]);
         assert_eq!(world.send(request.clone()).await.status, 400, "{cut}");
