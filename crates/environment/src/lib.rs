@@ -28,4 +28,4 @@ pub mod state;
 mod supervisor;
 
 pub use options::{Credentials, DeprecatedRuntimes, LogSink, NoCredentials, Options, RoleCredentials, TracingLogs};
-pub use supervisor::Supervisor;
+pub use supervisor::{RUNTIME_DIR, Supervisor, prepare};

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -31,6 +31,9 @@ const SHUTDOWN_S_MAX: u64 = 5;
 
 /// Marks a directory as ours.
 const MARK: &str = "PORTCULLIS-FUNCTIONS";
+
+/// Name of the directory with the bootstraps, below the one of functions.
+pub const RUNTIME_DIR: &str = "runtime";
 
 const NODE_BOOTSTRAP: &str = include_str!("bootstrap/node.js");
 const PYTHON_BOOTSTRAP: &str = include_str!("bootstrap/python.py");
@@ -70,9 +73,8 @@ impl Supervisor {
         logs: Arc<dyn LogSink>,
         launcher: Arc<dyn Launch>,
     ) -> io::Result<Supervisor> {
-        std::fs::create_dir_all(&options.data_dir)?;
         // Functions have another working directory than the server.
-        options.data_dir = options.data_dir.canonicalize()?;
+        options.data_dir = prepare(&options.data_dir)?;
         lay_out(&options.data_dir)?;
         let shared = Arc::new(Shared::new(options, runtime.clone(), credentials, logs, launcher));
         runtime.spawn(reap(Arc::downgrade(&shared)));
@@ -346,26 +348,39 @@ fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// Makes the directories, writes the bootstraps and removes what an earlier server left.
+/// Makes the directory of functions with an empty [`RUNTIME_DIR`] in it, for a launcher that starts before the
+/// supervisor does, and gives its true path. Removes nothing, so that a server that finds another one on its data may
+/// call it. Called again it changes nothing.
 ///
-/// A directory that holds anything is touched only if it bears our mark, for whole trees are removed in it.
-fn lay_out(data_dir: &Path) -> io::Result<()> {
+/// A directory that holds anything is touched only if it bears our mark, for whole trees are removed in it later.
+///
+/// # Errors
+/// When it cannot be made, or holds something that is not this crate's.
+pub fn prepare(data_dir: &Path) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(data_dir)?;
+    let data_dir = data_dir.canonicalize()?;
     let mark = data_dir.join(MARK);
-    if !mark.exists() && std::fs::read_dir(data_dir)?.next().is_some() {
+    if !mark.exists() && std::fs::read_dir(&data_dir)?.next().is_some() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             format!("{} holds something else; functions need a directory of their own", data_dir.display()),
         ));
     }
     std::fs::write(mark, "Unpacked code and scratch files of functions. Everything here may be removed.\n")?;
-    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::create_dir_all(data_dir.join(RUNTIME_DIR))?;
+    Ok(data_dir)
+}
+
+/// Writes the bootstraps and removes what an earlier server left.
+fn lay_out(data_dir: &Path) -> io::Result<()> {
     for name in ["tmp", "code"] {
         match std::fs::remove_dir_all(data_dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    for name in ["tmp", "code", "runtime"] {
+    for name in ["tmp", "code"] {
         std::fs::create_dir_all(data_dir.join(name))?;
     }
     // Ends Node's search for the nearest package.json, which would otherwise go on above our directory.
