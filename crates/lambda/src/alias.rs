@@ -14,6 +14,7 @@ use crate::{
     name::{Address, LATEST, Sharing},
     paging,
     permission::ResourcePolicy,
+    provisioned::{self, ProvisionedConcurrency},
     version::Version,
 };
 
@@ -141,6 +142,23 @@ impl Named {
             return Err(invalid("$LATEST is not supported for an alias pointing to more than 1 version"));
         }
         self.check_version(additional, tx)
+    }
+
+    /// An alias with provisioned concurrency stays with published versions that have none of their own.
+    fn check_provisioned(&self, alias: &Alias, tx: &mut Tx<'_>) -> Result<()> {
+        let (scope, function) = (self.address.scope(), &self.address.function);
+        if tx.get::<ProvisionedConcurrency>(&scope, function, &self.name)?.is_none() {
+            return Ok(());
+        }
+        if alias.leads_to(LATEST) {
+            return Err(invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions."));
+        }
+        if tx.get::<ProvisionedConcurrency>(&scope, function, &alias.function_version)?.is_some() {
+            return Err(conflict(
+                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
+            ));
+        }
+        Ok(())
     }
 
     fn check_version(&self, version: &str, tx: &mut Tx<'_>) -> Result<()> {
@@ -285,6 +303,7 @@ impl Operation for UpdateAlias {
             alias.routing_config = routing(given);
         }
         named.check_target(&alias.function_version, alias.routing_config.as_ref(), tx)?;
+        named.check_provisioned(&alias, tx)?;
         alias.revision_id = cx.uuid();
         named.put(&alias, tx)?;
         Ok(alias)
@@ -310,6 +329,7 @@ impl Operation for DeleteAlias {
         tx.delete::<Alias>(&scope, &named.address.function, &named.name);
         tx.delete::<ResourcePolicy>(&scope, &named.address.function, &named.name);
         tx.delete::<EventInvokeConfig>(&scope, &named.address.function, &named.name);
+        provisioned::remove(&scope, &named.address.function, Some(&named.name), tx)?;
         Ok(Map::new())
     }
 }

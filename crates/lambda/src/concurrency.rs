@@ -11,6 +11,7 @@ use crate::{
     error::invalid,
     function::Function,
     name::{Address, Sharing},
+    provisioned,
 };
 
 /// Operations on concurrency, and what a function is asked for beside it.
@@ -25,10 +26,10 @@ pub const OPERATIONS: &[Entry] = &[
 /// Simultaneous invocations of one account in one region. Source: Lambda Developer Guide, "Lambda quotas".
 pub const ACCOUNT_CONCURRENCY: u32 = 1000;
 /// What reservations must leave to functions without one.
-const UNRESERVED_MIN: u32 = 100;
+pub(crate) const UNRESERVED_MIN: u32 = 100;
 
 /// Sum of the reservations of an account and region, one function left out.
-fn reserved(scope: &Scope, but: &str, tx: &mut Tx<'_>) -> Result<u32> {
+pub(crate) fn reserved(scope: &Scope, but: &str, tx: &mut Tx<'_>) -> Result<u32> {
     let functions: Vec<Function> = tx.list(scope, &Parent::Exact(""))?;
     let others = functions.iter().filter(|function| function.configuration.function_name != but);
     Ok(others.filter_map(|function| function.reserved_concurrent_executions).fold(0, u32::saturating_add))
@@ -74,6 +75,13 @@ impl Operation for PutFunctionConcurrency {
         let scope = address.scope();
         let mut function = address.function(tx)?;
         let wanted = input.reserved_concurrent_executions;
+        let provisioned = provisioned::sum(&scope, &address.function, "", tx)?;
+        if wanted < provisioned {
+            return Err(invalid(format!(
+                "ReservedConcurrentExecutions {wanted} should not be lower than function's total provisioned concurrency \
+                 [{provisioned}]."
+            )));
+        }
         let all = reserved(&scope, &address.function, tx)?.saturating_add(wanted);
         if all > ACCOUNT_CONCURRENCY.saturating_sub(UNRESERVED_MIN) {
             return Err(invalid(format!(

@@ -9,6 +9,7 @@ use service::{Cx, Need, Result};
 use crate::{
     check::{Checks, is_account},
     error::{access_denied, invalid, not_enforced},
+    life::{Shown, Status},
 };
 
 /// Memory where none is given, in MB.
@@ -84,6 +85,20 @@ pub struct Configuration {
     pub revision_id: String,
     /// Size of `/tmp`.
     pub ephemeral_storage: EphemeralStorage,
+    /// Layer versions, in the order they are laid over each other; at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+}
+
+/// A layer version as a function's configuration shows it. The content belongs to the function from then on: it stays
+/// when the layer version is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Layer {
+    /// Of the layer version.
+    pub arn: String,
+    /// Size of the zip.
+    pub code_size: u64,
 }
 
 /// The customer's environment variables. Their values are secrets: `Debug` shows the names only.
@@ -286,42 +301,15 @@ fn log_group(function: &str) -> String {
     format!("/aws/lambda/{function}")
 }
 
-/// What of a function's life an answer shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// The answer of CreateFunction.
-    Creating,
-    /// The answer of an update.
-    Updating,
-    /// Every read of one function.
-    Active,
-    /// Items of a list, which show no state.
-    Listed,
-}
-
 /// A configuration as AWS answers it.
-///
-/// AWS creates and updates in the background, so the answers of CreateFunction and the updates say `Pending` and
-/// `InProgress`. Here the change is complete when it is answered: the answer keeps AWS's words, and the next read is
-/// `Active` and `Successful`, which is what the SDKs' waiters wait for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     #[serde(flatten)]
     configuration: Configuration,
     tracing_config: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_reason_code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_update_status: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_update_status_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_update_status_reason_code: Option<&'static str>,
+    #[serde(flatten)]
+    status: Option<Shown>,
     package_type: &'static str,
     architectures: [&'static str; 1],
     snap_start: Value,
@@ -329,26 +317,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(configuration: Configuration, life: Life) -> Self {
-        const REASON: &str = "The function is being created.";
-        let creating = (life == Life::Creating).then_some(REASON);
-        let updating = (life == Life::Updating).then_some(REASON);
+    /// One function or version, with where it is in its life.
+    pub(crate) fn new(configuration: Configuration, status: &Status) -> Self {
+        Self { status: Some(status.shown()), ..Self::listed(configuration) }
+    }
+
+    /// An item of a list, which shows no state.
+    pub(crate) fn listed(configuration: Configuration) -> Self {
         Self {
             tracing_config: json!({ "Mode": "PassThrough" }),
-            state: match life {
-                Life::Creating => Some("Pending"),
-                Life::Updating | Life::Active => Some("Active"),
-                Life::Listed => None,
-            },
-            state_reason: creating,
-            state_reason_code: creating.map(|_| "Creating"),
-            last_update_status: match life {
-                Life::Updating => Some("InProgress"),
-                Life::Active => Some("Successful"),
-                Life::Creating | Life::Listed => None,
-            },
-            last_update_status_reason: updating,
-            last_update_status_reason_code: updating.map(|_| "Creating"),
+            status: None,
             package_type: "Zip",
             architectures: ["x86_64"],
             snap_start: json!({ "ApplyOn": "None", "OptimizationStatus": "Off" }),

@@ -12,10 +12,12 @@ use crate::{
     alias::Alias,
     check::is_account,
     configuration::Configuration,
-    function::Function,
-    invoke::Revision,
+    function::{Function, LayerContent},
+    invoke::{LayerCode, Revision},
+    life::{State, Status, Update},
     name::{FunctionName, LATEST},
     permission::ResourcePolicy,
+    provisioned::{ProvisionedConcurrency, split},
     version::Version,
 };
 
@@ -62,6 +64,54 @@ pub struct Target {
     pub resource_policy: Option<Arc<Policy>>,
     /// Ceiling of simultaneous invocations over all qualifiers of the function.
     pub reserved_concurrency: Option<u32>,
+    /// Whether it can run.
+    pub readiness: Readiness,
+}
+
+/// Whether what is behind a qualifier can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// It can.
+    #[default]
+    Ready,
+    /// It can, and is about to be replaced by what was stored last.
+    Updating,
+    /// It is being created.
+    Pending,
+    /// It could not be created.
+    Failed,
+}
+
+impl Readiness {
+    fn of(status: &Status) -> Self {
+        match (&status.state, &status.update) {
+            (State::Pending, _) => Self::Pending,
+            (State::Failed(_), _) => Self::Failed,
+            (State::Active, Update::InProgress) => Self::Updating,
+            (State::Active, Update::Successful | Update::Failed(_)) => Self::Ready,
+        }
+    }
+
+    /// The state as AWS names it in the refusal of an invocation; `None` if it can run.
+    #[must_use]
+    pub fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Ready | Self::Updating => None,
+            Self::Pending => Some("Pending"),
+            Self::Failed => Some("Failed"),
+        }
+    }
+}
+
+/// Everything there is to know of a function to run it.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// What each qualifier leads to; none if the function is not there.
+    pub targets: Vec<(QualifierKey, Target)>,
+    /// What is to be prepared before it runs, outcome to be told to [`crate::life::settle`].
+    pub unprepared: Vec<Arc<Revision>>,
+    /// What is to have environments ready, and how many.
+    pub provisioned: Vec<(Arc<Revision>, u32)>,
 }
 
 impl Target {
@@ -75,50 +125,58 @@ impl Target {
     }
 }
 
+/// One function's records.
+#[derive(Debug, Clone, Copy)]
+pub struct Records<'a> {
+    /// The function.
+    pub function: &'a Function,
+    /// Its versions.
+    pub versions: &'a [Version],
+    /// Its aliases.
+    pub aliases: &'a [Alias],
+    /// The policies of its qualifiers.
+    pub policies: &'a [ResourcePolicy],
+    /// What its qualifiers are to have ready.
+    pub provisioned: &'a [ProvisionedConcurrency],
+}
+
 /// Everything one function answers to. `code_path` says where the blob of that name is kept.
 ///
 /// An alias that leads nowhere is left out: an invocation of it finds no function. So is a second version that does not
 /// exist, and the first takes its share. A policy that does not parse admits nobody.
-pub fn targets(
-    function: &Function,
-    versions: &[Version],
-    aliases: &[Alias],
-    policies: &[ResourcePolicy],
-    code_path: impl Fn(&str) -> PathBuf,
-) -> Vec<(QualifierKey, Target)> {
+pub fn targets(records: &Records<'_>, code_path: impl Fn(&str) -> PathBuf) -> Loaded {
+    let Records { function, versions, aliases, policies, provisioned } = *records;
     let arn = function.configuration.function_arn.as_str();
     let Some(base) = QualifierKey::parse(arn) else {
-        return Vec::new();
+        return Loaded::default();
     };
-    let revision = |configuration: &Configuration, blob: &str, run_key: &str| {
-        Arc::new(Revision {
-            account: base.account.clone(),
-            region: base.region.clone(),
-            function: base.function.clone(),
-            version: configuration.version.clone(),
-            revision_id: run_key.to_owned(),
-            role_arn: configuration.role.clone(),
-            runtime: configuration.runtime.clone(),
-            handler: configuration.handler.clone(),
-            memory_mb: configuration.memory_size,
-            timeout_s: configuration.timeout,
-            ephemeral_storage_mb: configuration.ephemeral_storage.size,
-            environment: configuration.environment.as_ref().map(|found| found.variables.clone()).unwrap_or_default(),
-            code_sha256: blob.to_owned(),
-            code_zip: code_path(blob),
-            layers: Vec::new(),
-        })
+    let revision = |configuration: &Configuration, blob: &str, run_key: &str, layers: &[LayerContent]| {
+        Arc::new(revision(&base, configuration, (blob, run_key, layers), &code_path))
     };
-    let latest = revision(&function.configuration, &function.code_blob, &function.run_key);
-    let published: Vec<_> =
-        versions.iter().map(|version| revision(&version.configuration, &version.code_blob, &version.run_key)).collect();
+    let next = revision(&function.configuration, &function.code_blob, &function.run_key, &function.layer_contents);
+    let latest = match &function.running {
+        Some(old) => revision(&old.configuration, &old.code_blob, &old.run_key, &old.layer_contents),
+        None => Arc::clone(&next),
+    };
+    let mut published = Vec::new();
+    let mut unprepared = Vec::new();
+    if !function.status.is_settled() {
+        unprepared.push(next);
+    }
+    for version in versions {
+        let found = revision(&version.configuration, &version.code_blob, &version.run_key, &version.layer_contents);
+        if !version.status.is_settled() {
+            unprepared.push(Arc::clone(&found));
+        }
+        published.push((found, Readiness::of(&version.status)));
+    }
     let find = |version: &str| {
         if version == LATEST {
-            return Some(latest.clone());
+            return Some((Arc::clone(&latest), Readiness::of(&function.status)));
         }
-        published.iter().find(|revision| revision.version == version).cloned()
+        published.iter().find(|(revision, _)| revision.version == version).cloned()
     };
-    let entry = |qualifier: &str, revision: Arc<Revision>, additional: Option<(Arc<Revision>, f64)>| {
+    let entry = |qualifier: &str, (revision, readiness): (Arc<Revision>, Readiness), additional| {
         let own = policies.iter().find(|policy| policy.qualifier == qualifier);
         let target = Target {
             function_arn: if qualifier.is_empty() { arn.to_owned() } else { format!("{arn}:{qualifier}") },
@@ -126,34 +184,94 @@ pub fn targets(
             additional,
             resource_policy: own.and_then(|own| Policy::parse(&own.evaluated(), Kind::Resource).ok()).map(Arc::new),
             reserved_concurrency: function.reserved_concurrent_executions,
+            readiness,
         };
         (QualifierKey { qualifier: qualifier.to_owned(), ..base.clone() }, target)
     };
-    let mut entries = vec![entry("", latest.clone(), None), entry(LATEST, latest.clone(), None)];
-    entries.extend(published.iter().map(|revision| entry(&revision.version, revision.clone(), None)));
-    entries.extend(aliases.iter().filter_map(|alias| {
-        let additional = alias.additional().and_then(|(version, weight)| Some((find(version)?, weight)));
+    let mut targets: Vec<(QualifierKey, Target)> =
+        ["", LATEST].iter().filter_map(|qualifier| Some(entry(qualifier, find(LATEST)?, None))).collect();
+    targets.extend(published.iter().map(|found| entry(&found.0.version, found.clone(), None)));
+    targets.extend(aliases.iter().filter_map(|alias| {
+        let additional = alias.additional().and_then(|(version, weight)| Some((find(version)?.0, weight)));
         Some(entry(&alias.name, find(&alias.function_version)?, additional))
     }));
-    entries
+    let provisioned = ready_numbers(&targets, provisioned);
+    Loaded { targets, unprepared, provisioned }
+}
+
+fn revision(
+    base: &QualifierKey,
+    configuration: &Configuration,
+    (blob, run_key, layers): (&str, &str, &[LayerContent]),
+    code_path: &impl Fn(&str) -> PathBuf,
+) -> Revision {
+    let layers = layers.iter().map(|layer| LayerCode { sha256: layer.blob.clone(), zip: code_path(&layer.blob) });
+    Revision {
+        account: base.account.clone(),
+        region: base.region.clone(),
+        function: base.function.clone(),
+        version: configuration.version.clone(),
+        revision_id: run_key.to_owned(),
+        role_arn: configuration.role.clone(),
+        runtime: configuration.runtime.clone(),
+        handler: configuration.handler.clone(),
+        memory_mb: configuration.memory_size,
+        timeout_s: configuration.timeout,
+        ephemeral_storage_mb: configuration.ephemeral_storage.size,
+        environment: configuration.environment.as_ref().map(|found| found.variables.clone()).unwrap_or_default(),
+        code_sha256: blob.to_owned(),
+        code_zip: code_path(blob),
+        layers: layers.collect(),
+    }
+}
+
+/// How many environments each revision is to have ready: the sum over the qualifiers that lead to it. What cannot run
+/// has none.
+fn ready_numbers(
+    targets: &[(QualifierKey, Target)],
+    provisioned: &[ProvisionedConcurrency],
+) -> Vec<(Arc<Revision>, u32)> {
+    let mut numbers: Vec<(Arc<Revision>, u32)> = Vec::new();
+    let mut add = |revision: &Arc<Revision>, number: u32| {
+        match numbers.iter_mut().find(|(known, _)| known.version == revision.version) {
+            Some((_, sum)) => *sum = sum.saturating_add(number),
+            None => numbers.push((Arc::clone(revision), number)),
+        };
+    };
+    for wanted in provisioned {
+        let Some((_, target)) = targets.iter().find(|(key, _)| key.qualifier == wanted.qualifier) else { continue };
+        if target.readiness.refusal().is_some() {
+            continue;
+        }
+        match &target.additional {
+            Some((second, weight)) => {
+                let (of_first, of_second) = split(wanted.requested, *weight);
+                add(&target.revision, of_first);
+                add(second, of_second);
+            }
+            None => add(&target.revision, wanted.requested),
+        }
+    }
+    numbers
 }
 
 /// Reads one function's records and builds its [`targets`]; none if the function is not there.
 ///
 /// # Errors
 /// 5xx when the store cannot be read.
-pub fn load(
-    scope: &Scope,
-    function: &str,
-    tx: &mut Tx<'_>,
-    code_path: impl Fn(&str) -> PathBuf,
-) -> Result<Vec<(QualifierKey, Target)>> {
+pub fn load(scope: &Scope, function: &str, tx: &mut Tx<'_>, code_path: impl Fn(&str) -> PathBuf) -> Result<Loaded> {
     let Some(found) = tx.get::<Function>(scope, "", function)? else {
-        return Ok(Vec::new());
+        return Ok(Loaded::default());
     };
     let parent = Parent::Exact(function);
-    let (versions, aliases, policies) = (tx.list(scope, &parent)?, tx.list(scope, &parent)?, tx.list(scope, &parent)?);
-    Ok(targets(&found, &versions, &aliases, &policies, code_path))
+    let records = Records {
+        function: &found,
+        versions: &tx.list(scope, &parent)?,
+        aliases: &tx.list(scope, &parent)?,
+        policies: &tx.list(scope, &parent)?,
+        provisioned: &tx.list(scope, &parent)?,
+    };
+    Ok(targets(&records, code_path))
 }
 
 /// Why an invocation is not permitted.

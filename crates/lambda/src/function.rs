@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service::{Cx, Entry, Record, Result, Tx};
+use service::{Cx, Entry, Record, Result, Scope, Tx};
 
 use crate::{
     alias::Alias,
     configuration::Configuration,
     error::{function_not_found, invalid, not_enforced, user},
+    layer::Attached,
+    life::{self, State, Status},
     name::{Address, LATEST},
     version::Version,
 };
@@ -24,7 +26,6 @@ macro_rules! unenforced {
             ("DeadLetterConfig", &$input.dead_letter_config),
             ("KMSKeyArn", &$input.kms_key_arn),
             ("TracingConfig", &$input.tracing_config),
-            ("Layers", &$input.layers),
             ("FileSystemConfigs", &$input.file_system_configs),
             ("ImageConfig", &$input.image_config),
             ("SnapStart", &$input.snap_start),
@@ -40,6 +41,7 @@ mod update;
 
 pub use create::{CreateFunction, CreateFunctionInput};
 pub use delete::{DeleteFunction, DeleteFunctionInput};
+pub(crate) use read::code_location;
 pub use read::{
     CODE_PATH, GetFunction, GetFunctionConfiguration, GetFunctionOutput, ListFunctions, ListFunctionsInput,
     ListFunctionsOutput, QualifiedInput, open_code_location,
@@ -82,6 +84,48 @@ pub struct Function {
     /// [`Function::run_key`] when that version was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_run_key: Option<String>,
+    /// Bytes of the code when unpacked; 0 for code stored before this was known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub code_unpacked: u64,
+    /// The contents of the configuration's layers, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_contents: Vec<LayerContent>,
+    /// Where it is in its life.
+    #[serde(default, skip_serializing_if = "Status::is_default")]
+    pub status: Status,
+    /// What goes on running while an update is under way, and after one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Box<Running>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// The content of a layer, as a function keeps it: the layer version may be deleted meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LayerContent {
+    /// SHA-256 of the zip in hex: the blob's name.
+    pub blob: String,
+    /// Bytes when unpacked.
+    pub unpacked: u64,
+}
+
+/// Everything that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Running {
+    /// As it was.
+    pub configuration: Configuration,
+    /// As [`Function::code_blob`].
+    pub code_blob: String,
+    /// As [`Function::run_key`].
+    pub run_key: String,
+    /// As [`Function::layer_contents`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_contents: Vec<LayerContent>,
 }
 
 impl Record for Function {
@@ -91,14 +135,58 @@ impl Record for Function {
 }
 
 impl Function {
-    /// A new revision of `$LATEST`. The run key changes only if `next` runs differently.
-    pub(crate) fn revise(&mut self, next: Configuration, cx: &mut Cx<'_>) {
-        let alike = self.configuration.runs_alike(&next);
-        self.configuration = next;
+    /// A function that is being created.
+    pub(crate) fn new(first: Next, tags: BTreeMap<String, String>, cx: &mut Cx<'_>) -> Self {
+        Self {
+            configuration: first.configuration,
+            code_blob: first.code_blob,
+            run_key: cx.uuid(),
+            tags,
+            reserved_concurrent_executions: None,
+            versions_published: 0,
+            published_run_key: None,
+            code_unpacked: first.code_unpacked,
+            layer_contents: first.layer_contents,
+            status: Status::CREATING,
+            running: None,
+        }
+    }
+
+    /// A new revision of `$LATEST`, to be prepared before it runs; what ran until now goes on meanwhile. The run key
+    /// changes only if `next` runs differently.
+    ///
+    /// # Errors
+    /// 5xx when the record of the preparation does not encode.
+    pub(crate) fn revise(&mut self, next: Next, scope: &Scope, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<()> {
+        let alike = self.code_blob == next.code_blob && self.configuration.runs_alike(&next.configuration);
+        let name = next.configuration.function_name.clone();
+        let before = Running {
+            configuration: std::mem::replace(&mut self.configuration, next.configuration),
+            code_blob: std::mem::replace(&mut self.code_blob, next.code_blob),
+            run_key: self.run_key.clone(),
+            layer_contents: std::mem::replace(&mut self.layer_contents, next.layer_contents),
+        };
+        self.code_unpacked = next.code_unpacked;
         self.configuration.last_modified = cx.now.lambda();
         self.configuration.revision_id = cx.uuid();
         if !alike {
             self.run_key = cx.uuid();
+        }
+        // After an update that failed, what ran before it is still what runs.
+        if self.status.state == State::Active && self.running.is_none() && !alike {
+            self.running = Some(Box::new(before));
+        }
+        self.status = self.status.updating();
+        life::begin(scope, &name, tx)
+    }
+
+    /// The present code and configuration, to be changed and given to [`Function::revise`].
+    pub(crate) fn next(&self) -> Next {
+        Next {
+            configuration: self.configuration.clone(),
+            code_blob: self.code_blob.clone(),
+            code_unpacked: self.code_unpacked,
+            layer_contents: self.layer_contents.clone(),
         }
     }
 
@@ -106,6 +194,49 @@ impl Function {
     /// `PreconditionFailedException` unless `revision_id` is absent or the present one.
     pub(crate) fn check_revision(&self, revision_id: Option<&str>) -> Result<()> {
         check_revision(&self.configuration.revision_id, revision_id)
+    }
+}
+
+/// Code and configuration of a revision to come.
+pub(crate) struct Next {
+    pub(crate) configuration: Configuration,
+    pub(crate) code_blob: String,
+    pub(crate) code_unpacked: u64,
+    pub(crate) layer_contents: Vec<LayerContent>,
+}
+
+impl Next {
+    /// Another package.
+    pub(crate) fn set_code(&mut self, uploaded: Uploaded) {
+        self.configuration.code_sha256 = uploaded.code_sha256;
+        self.configuration.code_size = uploaded.code_size;
+        self.code_unpacked = uploaded.unpacked;
+        self.code_blob = uploaded.blob;
+    }
+
+    /// Other layers.
+    pub(crate) fn set_layers(&mut self, attached: Vec<Attached>) {
+        let (shown, contents) = attached.into_iter().map(|attached| (attached.shown, attached.content)).unzip();
+        self.configuration.layers = shown;
+        self.layer_contents = contents;
+    }
+
+    /// # Errors
+    /// `InvalidParameterValueException` when code and layers together are over AWS's limit.
+    pub(crate) fn check_size(&self) -> Result<()> {
+        let layers = self.layer_contents.iter().map(|content| content.unpacked).fold(0, u64::saturating_add);
+        let all = layers.saturating_add(self.code_unpacked);
+        if layers > UNZIPPED_BYTES_MAX {
+            let text = format!("Layers consume more than the available size of {UNZIPPED_BYTES_MAX} bytes");
+            return Err(invalid(text));
+        }
+        if all > UNZIPPED_BYTES_MAX {
+            return Err(invalid(format!(
+                "Function code combined with layers exceeds the maximum allowed size of {UNZIPPED_BYTES_MAX} bytes. The \
+                 actual size is {all} bytes."
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +255,7 @@ pub(crate) struct Resolved {
     /// With the ARN as it was asked for.
     pub(crate) configuration: Configuration,
     pub(crate) code_blob: String,
+    pub(crate) status: Status,
 }
 
 /// Follows a qualifier to the configuration behind it.
@@ -141,27 +273,27 @@ pub(crate) fn resolve(address: &Address, tx: &mut Tx<'_>) -> Result<Resolved> {
             alias.ok_or_else(missing)?.function_version
         }
     };
-    let (configuration, code_blob) = if behind == LATEST {
-        (function.configuration.clone(), function.code_blob.clone())
+    let (configuration, code_blob, status) = if behind == LATEST {
+        (function.configuration.clone(), function.code_blob.clone(), function.status.clone())
     } else {
         let version = Version::get(&address.scope(), &address.function, &behind, tx)?.ok_or_else(missing)?;
-        (version.configuration, version.code_blob)
+        (version.configuration, version.code_blob, version.status)
     };
     let configuration = Configuration { function_arn: address.qualified_arn(), ..configuration };
-    Ok(Resolved { function, configuration, code_blob })
+    Ok(Resolved { function, configuration, code_blob, status })
 }
 
 /// Where code comes from, as CreateFunction has it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Code {
-    /// The upload, which stands here as what [`service::Upload`] replaced it by.
+    /// The upload, or the object of S3, which stands here as what [`service::Upload`] replaced it by.
     pub zip_file: Option<Value>,
-    /// Refused.
+    /// Read by then.
     pub s3_bucket: Option<Value>,
-    /// Refused.
+    /// Read by then.
     pub s3_key: Option<Value>,
-    /// Refused.
+    /// Read by then.
     pub s3_object_version: Option<Value>,
     /// Refused.
     pub s3_object_storage_mode: Option<Value>,
@@ -179,10 +311,15 @@ pub(crate) struct Uploaded {
     pub(crate) blob: String,
     pub(crate) code_sha256: String,
     pub(crate) code_size: u64,
+    /// Bytes when unpacked.
+    #[serde(default)]
+    pub(crate) unpacked: u64,
 }
 
 /// AWS's limit on a zip sent with the call.
 const ZIPPED_BYTES_MAX: u64 = 52_428_800;
+/// AWS's limit on code and layers together, unpacked.
+pub const UNZIPPED_BYTES_MAX: u64 = 262_144_000;
 
 impl Code {
     /// The uploaded zip.
@@ -192,32 +329,40 @@ impl Code {
     /// upload did not go through the store.
     pub(crate) fn uploaded(&self) -> Result<Uploaded> {
         let elsewhere = [
-            (&self.s3_bucket, "S3Bucket"),
-            (&self.s3_key, "S3Key"),
-            (&self.s3_object_version, "S3ObjectVersion"),
             (&self.s3_object_storage_mode, "S3ObjectStorageMode"),
             (&self.image_uri, "ImageUri"),
             (&self.source_kms_key_arn, "SourceKMSKeyArn"),
         ];
-        if let Some((_, member)) =
-            elsewhere.iter().find(|(value, _)| value.as_ref().is_some_and(|value| !value.is_null()))
-        {
-            return Err(not_enforced(member, "send the code itself as ZipFile."));
+        if let Some((_, member)) = elsewhere.iter().find(|(value, _)| is_given(value)) {
+            return Err(not_enforced(member, "send the code as ZipFile, or name it by S3Bucket and S3Key."));
         }
         let Some(zip) = self.zip_file.as_ref().filter(|zip| !zip.is_null()) else {
             return Err(invalid("Please provide a source for function code."));
         };
-        let uploaded = Uploaded::deserialize(zip)
-            .map_err(|_| service::ServiceError::internal("ZipFile reached the operation without having been stored"))?;
-        if uploaded.code_size >= ZIPPED_BYTES_MAX {
-            let text = format!("Zipped size must be smaller than {ZIPPED_BYTES_MAX} bytes");
-            return Err(user("RequestEntityTooLargeException", 413, text));
-        }
-        if uploaded.code_size == 0 {
-            return Err(invalid("Uploaded file must be a non-empty zip"));
-        }
-        Ok(uploaded)
+        uploaded(zip, is_given(&self.s3_bucket))
     }
+}
+
+fn is_given(value: &Option<Value>) -> bool {
+    value.as_ref().is_some_and(|value| !value.is_null())
+}
+
+/// A zip that has been stored; one out of S3 may be larger than one sent with the call.
+///
+/// # Errors
+/// 413 for a zip over AWS's limit, `InvalidParameterValueException` for an empty one; 5xx if it did not go through the
+/// store.
+pub(crate) fn uploaded(zip: &Value, from_s3: bool) -> Result<Uploaded> {
+    let uploaded = Uploaded::deserialize(zip)
+        .map_err(|_| service::ServiceError::internal("ZipFile reached the operation without having been stored"))?;
+    if !from_s3 && uploaded.code_size >= ZIPPED_BYTES_MAX {
+        let text = format!("Zipped size must be smaller than {ZIPPED_BYTES_MAX} bytes");
+        return Err(user("RequestEntityTooLargeException", 413, text));
+    }
+    if uploaded.code_size == 0 {
+        return Err(invalid("Uploaded file must be a non-empty zip"));
+    }
+    Ok(uploaded)
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub(crate) struct World {
     host: FakeHost,
     /// Epoch milliseconds of the next call.
     pub(crate) now_ms: i64,
+    /// Whether what a call leaves outstanding is done before the next one, as a server with nothing else to do has it.
+    pub(crate) settles: bool,
 }
 
 /// The root of an account.
@@ -66,7 +68,7 @@ pub(crate) fn entry(name: &str) -> Entry {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { records: Records::default(), host: FakeHost { drawn: 0 }, now_ms: 1_764_037_614_000 }
+        Self { records: Records::default(), host: FakeHost { drawn: 0 }, now_ms: 1_764_037_614_000, settles: true }
     }
 
     /// An installation with the function `f` of [`OWNER`].
@@ -106,6 +108,9 @@ impl World {
         self.needs_as(caller, name, &params)?;
         let output = self.with(caller, |cx, tx| entry.apply(&params, cx, tx))?;
         assert_eq!(encoded(name, &output), output, "{name}: what is answered is what AWS's model has room for");
+        if self.settles {
+            self.settle(&Ok(()));
+        }
         Ok(output)
     }
 
@@ -132,11 +137,30 @@ impl World {
         &mut self,
         function: &str,
     ) -> Vec<(crate::directory::QualifierKey, crate::directory::Target)> {
+        self.loaded(function).targets
+    }
+
+    /// The directory's view of a function.
+    pub(crate) fn loaded(&mut self, function: &str) -> crate::directory::Loaded {
         let scope = Scope::regional(OWNER, REGION);
         self.with(&root(OWNER), |_, tx| {
             crate::directory::load(&scope, function, tx, |blob| format!("/blobs/{blob}").into())
         })
         .expect("records decode")
+    }
+
+    /// Ends everything outstanding, as the server does once packages are unpacked or refused.
+    pub(crate) fn settle(&mut self, outcome: &std::result::Result<(), crate::life::Reason>) {
+        let scope = Scope::regional(OWNER, REGION);
+        let outstanding = self.with(&root(OWNER), |_, tx| crate::life::outstanding(tx)).expect("records decode");
+        for crate::life::Preparation { function, .. } in outstanding {
+            for revision in self.loaded(&function).unprepared {
+                self.with(&root(OWNER), |_, tx| {
+                    crate::life::settle(&scope, &function, &revision.revision_id, outcome, tx)
+                })
+                .expect("records decode");
+            }
+        }
     }
 
     /// IAM's record of a user (or role) of that path, name and unique id, as IAM stores it.

@@ -6,9 +6,10 @@ use service::{Cx, Entry, Need, Operation, Record, Result, Scope, Tx};
 
 use crate::{
     check::Checks,
-    configuration::{Answer, Configuration, Life, without_secrets},
+    configuration::{Answer, Configuration, without_secrets},
     error::invalid,
-    function::Function,
+    function::{Function, LayerContent},
+    life::Status,
     name::{Address, LATEST, Sharing},
     paging,
 };
@@ -26,6 +27,12 @@ pub struct Version {
     pub code_blob: String,
     /// As [`Function::run_key`] was.
     pub run_key: String,
+    /// As [`Function::layer_contents`] was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_contents: Vec<LayerContent>,
+    /// Where it is in its life: one that is published while its function is being created is ready with it.
+    #[serde(default, skip_serializing_if = "Status::is_default")]
+    pub status: Status,
 }
 
 impl Record for Version {
@@ -94,6 +101,8 @@ pub(crate) fn publish(
         configuration: configuration.clone(),
         code_blob: function.code_blob.clone(),
         run_key: function.run_key.clone(),
+        layer_contents: function.layer_contents.clone(),
+        status: function.status.clone(),
     };
     tx.put(&scope, &address.function, &version.id(), &version)?;
     Ok(configuration)
@@ -131,6 +140,7 @@ impl Operation for PublishVersion {
         let mut checks = Checks::default();
         checks.length("description", input.description.as_deref().unwrap_or_default(), 0, 256);
         checks.done()?;
+        function.status.check_settled(&address.arn())?;
         function.check_revision(input.revision_id.as_deref())?;
         let present = &function.configuration.code_sha256;
         if let Some(asked) = input.code_sha256.filter(|asked| !asked.is_empty() && asked != present) {
@@ -141,7 +151,7 @@ impl Operation for PublishVersion {
         }
         let shown = publish(&address, &mut function, input.description, cx, tx)?;
         tx.put(&address.scope(), "", &address.function, &function)?;
-        Ok(Answer::new(shown, Life::Active))
+        Ok(Answer::new(shown, &function.status))
     }
 
     fn trail_response(output: &Value) -> Value {
@@ -195,7 +205,7 @@ impl Operation for ListVersionsByFunction {
             tx.page::<Version>(&address.scope(), &address.function, after.as_deref(), limit.saturating_add(1))?;
         rows.extend(page.into_iter().map(|(id, version)| (id, version.configuration)));
         let (page, next_marker) = paging::cut(rows, limit);
-        let versions = page.into_iter().map(|configuration| Answer::new(configuration, Life::Listed)).collect();
+        let versions = page.into_iter().map(Answer::listed).collect();
         Ok(ListVersionsByFunctionOutput { versions, next_marker })
     }
 }

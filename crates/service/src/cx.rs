@@ -14,6 +14,21 @@ pub trait Host {
     fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>>;
     /// Runtimes this node can run, for Lambda's check at create time: `Ok(warning)` or the refusal's text.
     fn runtime(&self, identifier: &str) -> Result<Option<String>, String>;
+    /// How far this node is with the provisioned concurrency of a function's version or alias.
+    fn provisioned(&self, _account: &str, _region: &str, _function: &str, _qualifier: &str) -> Provisioned {
+        Provisioned::default()
+    }
+}
+
+/// What there is of provisioned concurrency.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provisioned {
+    /// Environments that have been initialised for it.
+    pub allocated: u32,
+    /// Those of them that are not in use.
+    pub available: u32,
+    /// Why there are fewer than were asked for, once trying again has not helped.
+    pub failure: Option<String>,
 }
 
 /// The context of one call.

@@ -23,7 +23,7 @@ mod time;
 mod tx;
 
 pub use caller::{Caller, Identity, Session};
-pub use cx::{Cx, Host};
+pub use cx::{Cx, Host, Provisioned};
 pub use operation::{Entry, Need, Operation, Upload};
 pub use record::{Key, Record, Scope};
 pub use time::Timestamp;

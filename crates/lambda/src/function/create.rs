@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use service::{Cx, Need, Operation, Result, Tx, Upload};
 
-use super::{Code, Function};
+use super::{Code, Function, Next};
 use crate::{
     check::{Checks, is_word},
     configuration::{
-        Answer, Configuration, EPHEMERAL_STORAGE_MB_DEFAULT, Environment, EphemeralStorage, Life, MEMORY_MB_DEFAULT,
+        Answer, Configuration, EPHEMERAL_STORAGE_MB_DEFAULT, Environment, EphemeralStorage, MEMORY_MB_DEFAULT,
         TIMEOUT_S_DEFAULT, check_role, check_runtime, check_unenforced, pass_role, without_secrets,
     },
     error::{access_denied, conflict, invalid},
+    layer, life,
     name::{Address, LATEST, Sharing},
     tags, version,
 };
@@ -40,13 +41,13 @@ pub struct CreateFunctionInput {
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
     ephemeral_storage: Option<EphemeralStorage>,
+    layers: Option<Vec<String>>,
     // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
     vpc_config: Option<Value>,
     dead_letter_config: Option<Value>,
     #[serde(rename = "KMSKeyArn")]
     kms_key_arn: Option<Value>,
     tracing_config: Option<Value>,
-    layers: Option<Value>,
     file_system_configs: Option<Value>,
     image_config: Option<Value>,
     architectures: Option<Value>,
@@ -82,6 +83,7 @@ impl Operation for CreateFunction {
             needs.push(Need { action: "lambda:TagResource".to_owned(), ..need });
         }
         needs.push(pass_role(&input.role, cx.account()));
+        needs.extend(layer::attach_needs(input.layers.as_deref().unwrap_or_default(), tx)?);
         Ok(needs)
     }
 
@@ -112,42 +114,41 @@ impl Operation for CreateFunction {
             return Err(conflict(format!("Function already exist: {}", address.function)));
         }
         let uploaded = input.code.uploaded()?;
+        let layers = layer::attach(input.layers.as_deref().unwrap_or_default(), &address, tx)?;
         let configuration = Configuration {
             function_name: address.function.clone(),
             function_arn: address.arn(),
             runtime,
             role: input.role,
             handler,
-            code_size: uploaded.code_size,
+            code_size: 0,
             description: input.description.unwrap_or_default(),
             timeout: input.timeout.unwrap_or(TIMEOUT_S_DEFAULT),
             memory_size: input.memory_size.unwrap_or(MEMORY_MB_DEFAULT),
             last_modified: cx.now.lambda(),
-            code_sha256: uploaded.code_sha256,
+            code_sha256: String::new(),
             version: LATEST.to_owned(),
             environment: input.environment,
             revision_id: cx.uuid(),
             ephemeral_storage: input
                 .ephemeral_storage
                 .unwrap_or(EphemeralStorage { size: EPHEMERAL_STORAGE_MB_DEFAULT }),
+            layers: Vec::new(),
         };
         configuration.check()?;
-        let mut function = Function {
-            configuration,
-            code_blob: uploaded.blob,
-            run_key: cx.uuid(),
-            tags,
-            reserved_concurrent_executions: None,
-            versions_published: 0,
-            published_run_key: None,
-        };
+        let mut next = Next { configuration, code_blob: String::new(), code_unpacked: 0, layer_contents: Vec::new() };
+        next.set_code(uploaded);
+        next.set_layers(layers);
+        next.check_size()?;
+        let mut function = Function::new(next, tags, cx);
         let shown = if input.publish == Some(true) {
             version::publish(&address, &mut function, None, cx, tx)?
         } else {
             function.configuration.clone()
         };
         tx.put(&scope, "", &address.function, &function)?;
-        Ok(Answer::new(shown, Life::Creating))
+        life::begin(&scope, &address.function, tx)?;
+        Ok(Answer::new(shown, &function.status))
     }
 
     fn trail_parameters(params: &Value) -> Value {

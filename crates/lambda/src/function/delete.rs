@@ -9,8 +9,10 @@ use crate::{
     alias::Alias,
     error::{conflict, invalid},
     event_invoke_config::{self, EventInvokeConfig},
+    life,
     name::{Address, LATEST, Sharing, names_version},
     permission::ResourcePolicy,
+    provisioned,
     version::Version,
 };
 
@@ -46,6 +48,8 @@ impl Operation for DeleteFunction {
                 tx.delete_all::<Alias>(&scope, &parent)?;
                 tx.delete_all::<ResourcePolicy>(&scope, &parent)?;
                 event_invoke_config::delete_all(&scope, &address.function, tx)?;
+                provisioned::remove(&scope, &address.function, None, tx)?;
+                life::end(&scope, &address.function, tx);
                 tx.delete::<Function>(&scope, "", &address.function);
             }
             Some(LATEST) => {
@@ -78,5 +82,5 @@ fn delete_version(address: &Address, version: &str, tx: &mut Tx<'_>) -> Result<(
     tx.delete::<Version>(&scope, &address.function, &found.id());
     tx.delete::<ResourcePolicy>(&scope, &address.function, version);
     tx.delete::<EventInvokeConfig>(&scope, &address.function, version);
-    Ok(())
+    provisioned::remove(&scope, &address.function, Some(version), tx)
 }

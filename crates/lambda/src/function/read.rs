@@ -8,7 +8,7 @@ use service::{Cx, Host, Need, Operation, Parent, Result, Timestamp, Tx};
 
 use super::{Function, resolve};
 use crate::{
-    configuration::{Answer, Configuration, Life},
+    configuration::{Answer, Configuration},
     name::{Address, LATEST, Sharing},
     paging,
     version::Version,
@@ -57,7 +57,7 @@ impl Operation for GetFunction {
         let location = code_location(&found.code_blob, cx);
         let reserved = found.function.reserved_concurrent_executions;
         Ok(GetFunctionOutput {
-            configuration: Answer::new(found.configuration, Life::Active),
+            configuration: Answer::new(found.configuration, &found.status),
             code: json!({ "RepositoryType": "S3", "Location": location }),
             tags: found.function.tags,
             concurrency: reserved.map(|reserved| json!({ "ReservedConcurrentExecutions": reserved })),
@@ -79,7 +79,7 @@ struct CodeLocation {
 }
 
 /// AWS answers a presigned S3 address; ours is sealed with the installation's key instead, as good for whoever has it.
-fn code_location(blob: &str, cx: &mut Cx<'_>) -> String {
+pub(crate) fn code_location(blob: &str, cx: &mut Cx<'_>) -> String {
     let location = CodeLocation { blob: blob.to_owned(), expires_at: cx.now.plus_s(CODE_LOCATION_S) };
     // Two fields of plain text always encode; an empty seal opens to nothing.
     let plain = serde_json::to_vec(&location).unwrap_or_default();
@@ -107,7 +107,8 @@ impl Operation for GetFunctionConfiguration {
     }
 
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
-        Ok(Answer::new(resolve(&input.address(cx)?, tx)?.configuration, Life::Active))
+        let found = resolve(&input.address(cx)?, tx)?;
+        Ok(Answer::new(found.configuration, &found.status))
     }
 }
 
@@ -154,7 +155,7 @@ impl Operation for ListFunctions {
             page.into_iter().map(|(id, function)| (id, function.configuration)).collect()
         };
         let (page, next_marker) = paging::cut(rows, limit);
-        let functions = page.into_iter().map(|configuration| Answer::new(configuration, Life::Listed)).collect();
+        let functions = page.into_iter().map(Answer::listed).collect();
         Ok(ListFunctionsOutput { functions, next_marker })
     }
 }

@@ -148,14 +148,15 @@ fn refusals_have_awss_texts() {
         ),
         (json!({ "FunctionName": "g", "Code": {} }), 400, "Please provide a source for function code."),
         (
-            json!({ "FunctionName": "g", "Code": { "S3Bucket": "b", "S3Key": "k" } }),
+            json!({ "FunctionName": "g", "Code": { "S3ObjectStorageMode": "REFERENCE" } }),
             400,
-            "S3Bucket is not supported by this installation yet: send the code itself as ZipFile.",
+            "S3ObjectStorageMode is not supported by this installation yet: send the code as ZipFile, or name it by \
+             S3Bucket and S3Key.",
         ),
         (
             json!({ "FunctionName": "g", "Code": { "ImageUri": "i" } }),
             400,
-            "ImageUri is not supported by this installation yet: send the code itself as ZipFile.",
+            "ImageUri is not supported by this installation yet: send the code as ZipFile, or name it by S3Bucket and S3Key.",
         ),
         (
             json!({ "FunctionName": "g", "Code": { "ZipFile": { "Blob": "a", "CodeSha256": "b", "CodeSize": 52_428_800 } } }),
@@ -213,7 +214,6 @@ fn what_is_not_enforced_is_refused_unless_it_is_the_default() {
         ("DeadLetterConfig", json!({ "TargetArn": "arn:aws:sqs:us-east-1:1:q" })),
         ("KMSKeyArn", json!("arn:aws:kms:us-east-1:1:key/k")),
         ("TracingConfig", json!({ "Mode": "Active" })),
-        ("Layers", json!(["l"])),
         ("FileSystemConfigs", json!([{}])),
         ("ImageConfig", json!({ "Command": ["c"] })),
         ("Architectures", json!(["arm64"])),

@@ -7,10 +7,11 @@ use service::{Cx, Need, Operation, Result, Tx, Upload};
 use super::Code;
 use crate::{
     configuration::{
-        Answer, Configuration, Environment, EphemeralStorage, Life, check_role, check_runtime, check_unenforced,
-        pass_role, without_secrets,
+        Answer, Configuration, Environment, EphemeralStorage, check_role, check_runtime, check_unenforced, pass_role,
+        without_secrets,
     },
     error::invalid,
+    layer,
     name::{Address, Sharing},
     version,
 };
@@ -58,6 +59,7 @@ impl Operation for UpdateFunctionCode {
             return Err(invalid("Please don't provide ImageUri when updating a function with packageType Zip."));
         }
         check_unenforced(&[("Architectures", &input.architectures)], &address.function)?;
+        function.status.check_settled(&address.arn())?;
         function.check_revision(input.revision_id.as_deref())?;
         let uploaded = Code {
             zip_file: input.zip_file,
@@ -69,23 +71,21 @@ impl Operation for UpdateFunctionCode {
             source_kms_key_arn: input.source_kms_key_arn,
         }
         .uploaded()?;
-        let next = Configuration {
-            code_sha256: uploaded.code_sha256,
-            code_size: uploaded.code_size,
-            ..function.configuration.clone()
-        };
+        let mut next = function.next();
+        next.set_code(uploaded);
+        next.check_size()?;
         if input.dry_run == Some(true) {
-            return Ok(Answer::new(next, Life::Active));
+            return Ok(Answer::new(next.configuration, &function.status));
         }
-        function.code_blob = uploaded.blob;
-        function.revise(next, cx);
+        let scope = address.scope();
+        function.revise(next, &scope, cx, tx)?;
         let shown = if input.publish == Some(true) {
             version::publish(&address, &mut function, None, cx, tx)?
         } else {
             function.configuration.clone()
         };
-        tx.put(&address.scope(), "", &address.function, &function)?;
-        Ok(Answer::new(shown, Life::Updating))
+        tx.put(&scope, "", &address.function, &function)?;
+        Ok(Answer::new(shown, &function.status))
     }
 
     fn trail_parameters(params: &Value) -> Value {
@@ -114,13 +114,13 @@ pub struct UpdateFunctionConfigurationInput {
     runtime: Option<String>,
     revision_id: Option<String>,
     ephemeral_storage: Option<EphemeralStorage>,
+    layers: Option<Vec<String>>,
     // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
     vpc_config: Option<Value>,
     dead_letter_config: Option<Value>,
     #[serde(rename = "KMSKeyArn")]
     kms_key_arn: Option<Value>,
     tracing_config: Option<Value>,
-    layers: Option<Value>,
     file_system_configs: Option<Value>,
     image_config: Option<Value>,
     snap_start: Option<Value>,
@@ -140,6 +140,7 @@ impl Operation for UpdateFunctionConfiguration {
         let address = Address::resolve_unqualified(&input.function_name, cx)?;
         let mut needs = vec![address.need(default, Sharing::Owner, tx)?];
         needs.extend(input.role.as_deref().map(|role| pass_role(role, address.account.as_str())));
+        needs.extend(layer::attach_needs(input.layers.as_deref().unwrap_or_default(), tx)?);
         Ok(needs)
     }
 
@@ -153,8 +154,14 @@ impl Operation for UpdateFunctionConfiguration {
         if let Some(runtime) = &input.runtime {
             check_runtime(runtime, cx)?;
         }
-        let present = function.configuration.clone();
-        let next = Configuration {
+        function.status.check_settled(&address.arn())?;
+        let mut next = function.next();
+        if let Some(layers) = &input.layers {
+            next.set_layers(layer::attach(layers, &address, tx)?);
+            next.check_size()?;
+        }
+        let present = next.configuration;
+        next.configuration = Configuration {
             role: input.role.unwrap_or(present.role),
             handler: input.handler.unwrap_or(present.handler),
             description: input.description.unwrap_or(present.description),
@@ -165,11 +172,12 @@ impl Operation for UpdateFunctionConfiguration {
             ephemeral_storage: input.ephemeral_storage.unwrap_or(present.ephemeral_storage),
             ..present
         };
-        next.check()?;
+        next.configuration.check()?;
         function.check_revision(input.revision_id.as_deref())?;
-        function.revise(next, cx);
-        tx.put(&address.scope(), "", &address.function, &function)?;
-        Ok(Answer::new(function.configuration, Life::Updating))
+        let scope = address.scope();
+        function.revise(next, &scope, cx, tx)?;
+        tx.put(&scope, "", &address.function, &function)?;
+        Ok(Answer::new(function.configuration, &function.status))
     }
 
     fn trail_parameters(params: &Value) -> Value {
