@@ -1,0 +1,341 @@
+//! The launcher's table of sandboxes: making them, giving them code, killing and clearing away.
+//!
+//! INVARIANT: whatever a sandbox uses up (numbers, control group, process, mount namespace) hangs on its entry here
+//! and on nothing else; the entry goes only once all of it has been given back.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, mount_remount},
+    process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+
+use crate::{
+    Request, SandboxId,
+    cgroup::{Group, Groups, Limits, PROCESSES_MAX},
+    channel,
+    confine::Confinement,
+    exec::Exec,
+    fault::{At, Fault, IntoErrno},
+    identity::{INNER_GID, INNER_UID, Identities, Identity},
+    inside::{self, Ends, Plan},
+    landlock,
+    protocol::Reply,
+    root::{self, Base},
+    seccomp::Filter,
+    status, sys,
+};
+
+/// How much of `/tmp` is allowed on top of the memory limit. `/tmp` is memory and is charged to the function, so
+/// without this a file would end the function where AWS's would merely be on a disk. A `/tmp` larger than this is
+/// there, but filling it takes from the function's own memory.
+const TMP_ALLOWANCE_BYTES: u64 = 512 * 1024 * 1024;
+/// Longest that a sandbox may take to set itself up.
+const SETUP_MS_MAX: i64 = 5_000;
+/// Longest that a killed sandbox may take to be gone, and its control group to be empty.
+const END_MS_MAX: u64 = 2_000;
+/// How often an emptying control group is looked at.
+const EMPTY_POLL: Duration = Duration::from_micros(500);
+/// Most sandboxes at a time.
+const SANDBOXES_MAX: usize = 8_192;
+
+/// What has been laid out for all sandboxes, and the sandboxes.
+pub(crate) struct Host {
+    base: Base,
+    calls: Filter,
+    groups: Option<Groups>,
+    identities: Identities,
+    sandboxes: BTreeMap<SandboxId, Sandbox>,
+    /// The highest id so far. INVARIANT: an id names one sandbox ever, so a late kill cannot hit another.
+    last: SandboxId,
+    buffer: channel::Buffer,
+}
+
+#[derive(Default)]
+struct Sandbox {
+    /// Process 1; `None` before there is one and after it has been waited for.
+    process: Option<OwnedFd>,
+    group: Option<Group>,
+    identity: Option<Identity>,
+    /// Its mounts, while it may still be given code. Held by nobody else from outside, so that they go with the last
+    /// process.
+    mounts: Option<OwnedFd>,
+    tmp_bytes: u64,
+}
+
+impl Host {
+    pub(crate) fn new(base: Base, calls: Filter, groups: Option<Groups>, identities: Identities) -> Host {
+        let buffer = channel::Buffer::new();
+        Host { base, calls, groups, identities, sandboxes: BTreeMap::new(), last: 0, buffer }
+    }
+
+    /// Whether each sandbox is somebody else on the host.
+    pub(crate) fn has_unique_users(&self) -> bool {
+        matches!(self.identities, Identities::Unique { .. })
+    }
+
+    pub(crate) fn provide(&mut self, host: &Path, inside: &Path) -> Result<(), Fault> {
+        self.base.provide(host, inside)
+    }
+
+    /// Makes a sandbox; its program starts as soon as it has been read from the frame socket. Gives the descriptors of
+    /// the reply: process, then the files of the control group if there are any, then listeners.
+    pub(crate) fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
+        if id <= self.last {
+            return Err(Fault::new("name a sandbox", Errno::EXIST));
+        }
+        self.last = id;
+        if self.sandboxes.len() >= SANDBOXES_MAX {
+            return Err(Fault::new("count sandboxes", Errno::AGAIN));
+        }
+        // The entry is there before anything it will hold, and is cleared like any other when a step fails.
+        self.sandboxes.insert(id, Sandbox::default());
+        let made = self.make(id, request, ends);
+        if made.is_err() {
+            self.kill(id);
+            let _ = self.reap(id);
+        }
+        made
+    }
+
+    fn make(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
+        let code = request.code.as_deref().map(root::code_tree).transpose()?;
+        let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
+        let may_be_assigned = code.is_none();
+        let sandbox = self.sandboxes.get_mut(&id).ok_or(Fault::new("find the sandbox", Errno::SRCH))?;
+        sandbox.tmp_bytes = request.tmp_bytes;
+        let identity = sandbox.identity.insert(self.identities.take().at("take user numbers")?);
+        if let Some(groups) = &self.groups {
+            sandbox.group = Some(groups.create(id, &limits(request)).map_err(group_fault)?);
+        }
+        let (ours, theirs) = channel::pair().at("make a socket")?;
+        let (pid, pidfd) = match sys::clone(sys::NAMESPACES).at("clone3 with namespaces")? {
+            sys::Side::Parent { pid, pidfd } => (pid, pidfd),
+            sys::Side::Child => {
+                // Or the child would never see that its launcher is gone.
+                drop(ours);
+                inside::become_sandbox(Plan {
+                    base: &self.base,
+                    confinement: &Confinement {
+                        uid: INNER_UID,
+                        gid: INNER_GID,
+                        files: &landlock::OWN_ROOT,
+                        calls: &self.calls,
+                    },
+                    has_root: identity.has_root(),
+                    tmp_bytes: request.tmp_bytes,
+                    ports: &request.ports,
+                    code,
+                    layers,
+                    sync: theirs,
+                    ends,
+                })
+            }
+        };
+        drop((theirs, ends, code, layers));
+        let process = sandbox.process.insert(pidfd);
+        let number = pid.as_raw_nonzero().get();
+        write_maps(number, identity)?;
+        if let Some(group) = &sandbox.group {
+            group.enter(number.unsigned_abs()).map_err(group_fault)?;
+        }
+        channel::send(&ours, inside::GO, &[]).at("release the sandbox")?;
+        let (mounts, listeners) = set_up(&ours, &mut self.buffer, request.ports.len())?;
+        sandbox.mounts = may_be_assigned.then_some(mounts);
+        let mut files = vec![process.try_clone().at("share the process")?];
+        if let Some(usage) = sandbox.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
+            files.extend([usage.current, usage.peak, usage.events]);
+        }
+        files.extend(listeners);
+        Ok(files)
+    }
+
+    /// Gives a sandbox that was started without code its code, its layers and new limits. Once only.
+    pub(crate) fn assign(&mut self, id: SandboxId, request: &Request) -> Result<(), Fault> {
+        let sandbox = self.sandboxes.get_mut(&id).ok_or(Fault::new("find the sandbox", Errno::SRCH))?;
+        let mounts = sandbox.mounts.take().ok_or(Fault::new("assign a second time", Errno::BUSY))?;
+        let code = request.code.as_deref().map(root::code_tree).transpose()?;
+        let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
+        if let Some(group) = &sandbox.group {
+            group.set(&limits(request)).map_err(group_fault)?;
+        }
+        let tmp_bytes = (sandbox.tmp_bytes != request.tmp_bytes).then_some(request.tmp_bytes);
+        match sys::clone(0).at("fork")? {
+            sys::Side::Child => {
+                let outcome = hang_up(&mounts, code, layers, tmp_bytes);
+                // An error number of the host fits into an exit code.
+                sys::exit_now(outcome.err().map_or(0, |error| error.raw_os_error()))
+            }
+            sys::Side::Parent { pidfd, .. } => {
+                let ended = channel::readable_within(&pidfd, SETUP_MS_MAX).at("mount the code")?;
+                if !ended {
+                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                }
+                let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).at("mount the code")?;
+                match status.and_then(|status| status.exit_status()) {
+                    Some(0) => Ok(()),
+                    Some(error) => Err(Fault::new("mount the code", Errno::from_raw_os_error(error))),
+                    None => Err(Fault::new("mount the code", Errno::TIMEDOUT)),
+                }
+            }
+        }
+    }
+
+    /// Kills everything inside, without waiting.
+    pub(crate) fn kill(&mut self, id: SandboxId) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            sandbox.mounts = None;
+            if let Some(process) = &sandbox.process {
+                // It may be dead already.
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+    }
+
+    /// Frees everything of a sandbox, killing it if it lives. One that is not known has been freed before.
+    pub(crate) fn reap(&mut self, id: SandboxId) -> Result<(), Fault> {
+        self.kill(id);
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Ok(()) };
+        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
+        if let Some(process) = &sandbox.process {
+            if !channel::readable_within(process, END_MS_MAX.cast_signed()).at("wait for the sandbox")? {
+                return Err(Fault::new("wait for the sandbox", Errno::TIMEDOUT));
+            }
+            waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).at("wait for the sandbox")?;
+            sandbox.process = None;
+        }
+        if let Some(group) = &sandbox.group {
+            // Process 1 ends after all others inside, so hardly anything can be left.
+            while !group.is_empty() {
+                group.kill();
+                if until.is_none_or(|until| Instant::now() > until) {
+                    return Err(Fault::new("empty the control group", Errno::TIMEDOUT));
+                }
+                std::thread::sleep(EMPTY_POLL);
+            }
+            group.remove().map_err(group_fault)?;
+            sandbox.group = None;
+        }
+        if let Some(identity) = sandbox.identity.take() {
+            self.identities.give_back(identity);
+        }
+        self.sandboxes.remove(&id);
+        Ok(())
+    }
+
+    /// Ends everything, for a launcher that is no longer needed.
+    pub(crate) fn end(&mut self) {
+        let all: Vec<SandboxId> = self.sandboxes.keys().copied().collect();
+        for id in &all {
+            self.kill(*id);
+        }
+        for id in all {
+            let _ = self.reap(id);
+        }
+        if let Some(groups) = &self.groups {
+            groups.remove();
+        }
+    }
+
+    /// Makes one sandbox with everything, up to the point at which a program would be executed, and clears it away.
+    ///
+    /// # Errors
+    /// The step that failed: of the launcher, of setting up, or of confining.
+    pub(crate) fn trial(&mut self) -> Result<(), Fault> {
+        let id = self.last.saturating_add(1);
+        // What cannot be executed anywhere: all mechanisms are on by the time that is found out.
+        let exec =
+            Exec { program: "/dev/null".into(), arguments: Vec::new(), environment: Vec::new(), directory: "/".into() };
+        let exec = exec.encode().map_err(|_| Fault::new("encode", Errno::INVAL))?;
+        let (ours, frames) = std::os::unix::net::UnixStream::pair().at("make a socket")?;
+        rustix::io::write(&ours, &exec).at("send what to run")?;
+        let (output_reader, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make a pipe")?;
+        let (ended, status) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make a pipe")?;
+        let request = Request { memory_bytes: 64 * 1024 * 1024, tmp_bytes: 1024 * 1024, ..Request::default() };
+        let made = self.launch(id, &request, Ends { frames: frames.into(), output, status });
+        let made = made.and_then(|files| {
+            let process = files.first().ok_or(Fault::new("share the process", Errno::IO))?;
+            channel::readable_within(process, SETUP_MS_MAX).at("wait for the sandbox")
+        });
+        let reaped = self.reap(id);
+        drop(output_reader);
+        made?;
+        reaped?;
+        match status::exit_and_step(&ended) {
+            (status::Exit::NotExecuted(errno), step) if step == "execve" && errno == Errno::ACCESS.raw_os_error() => {
+                Ok(())
+            }
+            (status::Exit::NotExecuted(errno), step) => Err(Fault::new(step, Errno::from_raw_os_error(errno))),
+            _ => Err(Fault::new("learn how it ended", Errno::IO)),
+        }
+    }
+}
+
+/// With a pid limit always; a cap or weight of 0 leaves those to the host.
+fn limits(request: &Request) -> Limits {
+    Limits {
+        memory_bytes: request.memory_bytes.saturating_add(request.tmp_bytes.min(TMP_ALLOWANCE_BYTES)),
+        pids: PROCESSES_MAX,
+        cpu_millis: request.cpu_millis,
+        cpu_weight: request.cpu_weight,
+    }
+}
+
+/// The text tells which file; the number may be lost in it.
+fn group_fault(error: std::io::Error) -> Fault {
+    let step = format!("control group: {error}");
+    Fault::new(step, error.into_errno())
+}
+
+/// Says who the child's numbers are on the host. The child has none until then, and waits.
+fn write_maps(pid: i32, identity: &Identity) -> Result<(), Fault> {
+    let write = |name: &str, text: &str| {
+        std::fs::write(format!("/proc/{pid}/{name}"), text).at_with(|| format!("write {name}"))
+    };
+    write("setgroups", "deny")?;
+    write("gid_map", &identity.gid_map())?;
+    write("uid_map", &identity.uid_map())
+}
+
+/// Waits for the sandbox to be set up; gives its mount namespace and its listeners.
+fn set_up(sync: &OwnedFd, buffer: &mut channel::Buffer, listeners: usize) -> Result<(OwnedFd, Vec<OwnedFd>), Fault> {
+    if !channel::readable_within(sync, SETUP_MS_MAX).at("wait for the sandbox to be set up")? {
+        return Err(Fault::new("wait for the sandbox to be set up", Errno::TIMEDOUT));
+    }
+    let (length, files) = channel::receive(sync, buffer).at("hear from the sandbox")?;
+    match Reply::parse(buffer.bytes(length)) {
+        Ok(Reply::Done) => {}
+        Ok(Reply::Failed { step, errno }) => return Err(Fault::new(step, Errno::from_raw_os_error(errno))),
+        _ => return Err(Fault::new("hear from the sandbox", Errno::PIPE)),
+    }
+    let mut files = files.into_iter();
+    let mounts = files.next().ok_or(Fault::new("hear from the sandbox", Errno::BADMSG))?;
+    let rest: Vec<OwnedFd> = files.collect();
+    if rest.len() == listeners { Ok((mounts, rest)) } else { Err(Fault::new("hear from the sandbox", Errno::BADMSG)) }
+}
+
+/// In a short-lived child: goes to the sandbox's mounts and hangs code and layers up there.
+fn hang_up(
+    mounts: &OwnedFd,
+    code: Option<OwnedFd>,
+    layers: Option<OwnedFd>,
+    tmp_bytes: Option<u64>,
+) -> Result<(), Errno> {
+    move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    for (tree, place) in [(code, "/var/task"), (layers, "/opt")] {
+        if let Some(tree) = tree {
+            root::attach(tree, place)?;
+        }
+    }
+    match tmp_bytes {
+        Some(bytes) => mount_remount("/tmp", MountFlags::NOSUID | MountFlags::NODEV, root::tmp_data(bytes).as_c_str()),
+        None => Ok(()),
+    }
+}

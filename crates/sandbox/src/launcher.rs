@@ -1,0 +1,262 @@
+//! The server's end of the launcher.
+
+use std::{
+    io::{self, Write},
+    net::TcpListener,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::{
+    Error, Exec, LAUNCHER_ARGUMENT, Launched, Options, Report, Request, SandboxId, Usage,
+    channel::{self, io_error},
+    protocol::{Command, Reply},
+    serve::CHANNEL,
+    sys,
+};
+
+/// Longest that the launcher may take over one request; after that it is held for dead and killed.
+const REPLY_MS_MAX: i64 = 15_000;
+/// An [`Exec`] of at most this many bytes fits into the frame socket before anybody reads it.
+const EXEC_BYTES_AHEAD: usize = 64 * 1024;
+/// Longest that the rest of a larger one may take.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the launcher may take to end once it is not needed any more.
+const END_MS_MAX: i64 = 5_000;
+
+/// The server's end of the launcher. Its calls block for one round trip (a launch: about two milliseconds), one at a
+/// time; [`Launcher::kill`] waits for none of them. Dropped, it ends the launcher and every sandbox.
+pub struct Launcher {
+    channel: OwnedFd,
+    /// Whose turn it is to ask. INVARIANT: one request is unanswered at most, so a reply is the last request's.
+    turn: Mutex<channel::Buffer>,
+    next: AtomicU64,
+    report: Report,
+    child: Mutex<Child>,
+    pidfd: OwnedFd,
+}
+
+impl Launcher {
+    /// Starts the launcher from `program` (normally `/proc/self/exe`) and waits for what its probes found.
+    ///
+    /// The program is run with [`LAUNCHER_ARGUMENT`] alone, an empty environment and the caller's standard error, and
+    /// must then call [`crate::serve`]. A host that cannot isolate is no error here: the report says so.
+    ///
+    /// # Errors
+    /// When the process cannot be started or does not answer, or one of the binds cannot be provided.
+    pub fn start(program: &Path, options: &Options) -> io::Result<Launcher> {
+        let (channel, theirs) = channel::pair().map_err(io_error)?;
+        let child = spawn(program, &theirs)?;
+        drop(theirs);
+        let mut launcher = Launcher {
+            pidfd: pidfd_of(&child)?,
+            child: Mutex::new(child),
+            channel,
+            turn: Mutex::new(channel::Buffer::new()),
+            next: AtomicU64::new(FIRST_ID),
+            report: Report { tier: crate::Tier::C, probes: Vec::new() },
+        };
+        let prepare = Command::Prepare {
+            runtime_dir: options.runtime_dir.clone(),
+            memory_bytes_total: options.memory_bytes_total,
+        };
+        match launcher.ask(&prepare, &[]).map_err(|error| error.source)? {
+            (Reply::Report(report), _) => launcher.report = report,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        if launcher.report.tier >= crate::Tier::A2 {
+            launcher.provide(&options.binds).map_err(io::Error::other)?;
+        }
+        Ok(launcher)
+    }
+
+    /// What this host can isolate, found by doing it.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// A descriptor that becomes readable when the launcher has ended; every sandbox has then been killed.
+    ///
+    /// # Errors
+    /// When no more descriptors can be had.
+    pub fn watch(&self) -> io::Result<OwnedFd> {
+        self.pidfd.try_clone()
+    }
+
+    /// Puts more host directories or files (first) into every sandbox made from now on (second: the path inside),
+    /// read-only. The same pair again is no error. At most 64 in all.
+    ///
+    /// # Errors
+    /// The first that cannot be bound, or whose place is taken by another.
+    pub fn provide(&self, binds: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
+        for (host, inside) in binds {
+            self.ask(&Command::Provide { host: host.clone(), inside: inside.clone() }, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Makes a sandbox and starts its program.
+    ///
+    /// # Errors
+    /// The step that failed; nothing is left behind. That the program could not be executed is no error here, but
+    /// [`crate::Exit::NotExecuted`].
+    pub fn launch(&self, request: &Request, exec: &Exec) -> Result<Launched, Error> {
+        let exec = exec.encode().map_err(|malformed| failed("read what to run", io::Error::other(malformed)))?;
+        let (mut socket, frames) = UnixStream::pair().map_err(|error| failed("make a socket", error))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", io_error(error)));
+        let ((output, output_end), (status, status_end)) = (pipe()?, pipe()?);
+        let (ahead, behind) = exec.split_at_checked(EXEC_BYTES_AHEAD).unwrap_or((&exec, &[]));
+        socket.write_all(ahead).map_err(|error| failed("send what to run", error))?;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let ends = [frames.as_fd(), output_end.as_fd(), status_end.as_fd()];
+        let (_, files) = self.ask(&Command::Launch { id, request: request.clone() }, &ends)?;
+        drop((frames, output_end, status_end));
+        let handed = hand_over(&mut socket, behind).map_err(|error| failed("send what to run", error));
+        let sorted = handed.and_then(|()| {
+            sort(files, request.ports.len())
+                .ok_or_else(|| failed("take descriptors", io::ErrorKind::InvalidData.into()))
+        });
+        match sorted {
+            Ok((pidfd, usage, listeners)) => Ok(Launched { id, socket, output, pidfd, status, listeners, usage }),
+            Err(error) => {
+                let _ = self.reap(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Mounts code and layers into a running sandbox that has none yet, and sets its limits and the size of `/tmp`
+    /// anew. Once in a sandbox's life; its ports stay what they were.
+    ///
+    /// # Errors
+    /// The step that failed; the sandbox must then be killed.
+    pub fn assign(&self, id: SandboxId, request: &Request) -> Result<(), Error> {
+        self.ask(&Command::Assign { id, request: request.clone() }, &[]).map(drop)
+    }
+
+    /// Kills everything inside, without waiting. May be called at any time, any number of times.
+    ///
+    /// It is never lost: it waits for room, should the launcher be that far behind.
+    pub fn kill(&self, id: SandboxId) {
+        if let Ok(bytes) = (Command::Kill { id }).encode() {
+            // An error means that the launcher is gone, and the sandbox with it.
+            let _ = channel::send(&self.channel, &bytes, &[]);
+        }
+    }
+
+    /// Frees what is left of a dead sandbox: control group, uid, mounts. Waits until the group is empty (bounded). One
+    /// that still lives is killed first.
+    ///
+    /// # Errors
+    /// What could not be freed; it is tried again at the next call and at the next start.
+    pub fn reap(&self, id: SandboxId) -> Result<(), Error> {
+        self.ask(&Command::Reap { id }, &[]).map(drop)
+    }
+
+    /// One request and its answer.
+    fn ask(&self, command: &Command, files: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        let bytes = command.encode().map_err(|error| failed("ask the launcher", io::Error::other(error)))?;
+        let mut buffer = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = channel::send(&self.channel, &bytes, files)
+            .and_then(|()| channel::readable_within(&self.channel, REPLY_MS_MAX))
+            .and_then(|answered| if answered { Ok(()) } else { Err(rustix::io::Errno::TIMEDOUT) })
+            .and_then(|()| channel::receive(&self.channel, &mut buffer));
+        let reply = match answer {
+            Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((length, files)) => match Reply::parse(buffer.bytes(length)) {
+                Ok(Reply::Failed { step, errno }) => {
+                    return Err(Error { step, source: io::Error::from_raw_os_error(errno) });
+                }
+                Ok(reply) => Ok((reply, files)),
+                Err(error) => Err(io::Error::other(error)),
+            },
+            Err(error) => Err(io_error(error)),
+        };
+        reply.map_err(|error| {
+            // Whatever it may still answer would be taken for the answer to another question.
+            self.end_launcher();
+            failed("ask the launcher", error)
+        })
+    }
+
+    /// Kills the launcher; the kernel then kills the sandboxes.
+    fn end_launcher(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // It sees the end of the channel, clears up and ends.
+        let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
+        let ended = channel::readable_within(&self.pidfd, END_MS_MAX);
+        if ended == Ok(true) {
+            let _ = self.child.get_mut().unwrap_or_else(PoisonError::into_inner).wait();
+        } else {
+            self.end_launcher();
+        }
+    }
+}
+
+/// The launcher's own trial has number 1.
+const FIRST_ID: SandboxId = 2;
+
+fn failed(step: &str, source: io::Error) -> Error {
+    Error { step: step.to_owned(), source }
+}
+
+/// Runs the program with the channel at descriptor 3.
+#[expect(unsafe_code, reason = "the standard library hands over no other descriptors than 0, 1 and 2")]
+fn spawn(program: &Path, channel: &OwnedFd) -> io::Result<Child> {
+    let number = channel.as_raw_fd();
+    let mut command = std::process::Command::new(program);
+    command.arg0("portcullis").arg(LAUNCHER_ARGUMENT).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: runs between fork and exec, where only calls that are safe in a signal handler are allowed: it makes one
+    // or two plain system calls and allocates nothing. The number is open in the child, as copy of the parent's.
+    unsafe {
+        command.pre_exec(move || sys::place_inherited(number, CHANNEL).map_err(io_error));
+    }
+    command.spawn()
+}
+
+fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("a process without a number"))?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(io_error)
+}
+
+/// Sends the rest of what did not fit in advance.
+fn hand_over(socket: &mut UnixStream, rest: &[u8]) -> io::Result<()> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    socket.set_write_timeout(Some(EXEC_TIMEOUT))?;
+    socket.write_all(rest)?;
+    socket.set_write_timeout(None)
+}
+
+/// Process, files of the control group if there are any, listeners.
+fn sort(files: Vec<OwnedFd>, ports: usize) -> Option<(OwnedFd, Option<Usage>, Vec<TcpListener>)> {
+    let grouped = files.len() != ports.checked_add(1)?;
+    let mut files = files.into_iter();
+    let pidfd = files.next()?;
+    let usage =
+        if grouped { Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? }) } else { None };
+    let listeners: Vec<TcpListener> = files.map(TcpListener::from).collect();
+    (listeners.len() == ports).then_some((pidfd, usage, listeners))
+}

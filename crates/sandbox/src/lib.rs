@@ -1,0 +1,112 @@
+//! Isolation of execution environments: a launcher process that holds the privileges, and the sandboxes it makes.
+//!
+//! The server starts [`Launcher`] before it does anything else and then gives up every privilege it has
+//! ([`privileges::drop_all`]). The launcher is the same program run with one argument ([`LAUNCHER_ARGUMENT`]); its
+//! `main` calls [`serve`]. It has one thread, no network and no secrets: what a function is started with ([`Exec`])
+//! goes from the server straight into the sandbox, over the socket that later carries the frames.
+
+use std::{
+    io,
+    net::TcpListener,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+};
+
+mod cgroup;
+mod channel;
+mod confine;
+mod exec;
+mod fault;
+mod host;
+mod identity;
+mod inside;
+mod landlock;
+mod launcher;
+pub mod privileges;
+mod protocol;
+mod report;
+mod root;
+mod seccomp;
+mod serve;
+mod status;
+mod sys;
+
+pub use exec::{EXEC_BYTES_MAX, Exec};
+pub use launcher::Launcher;
+pub use report::{Mechanism, Probe, Report, Tier};
+pub use serve::serve;
+pub use status::{Exit, exit, exit_and_step};
+
+/// First argument with which this program is a launcher.
+pub const LAUNCHER_ARGUMENT: &str = "launcher";
+
+/// Names a sandbox to the launcher; never used twice.
+pub type SandboxId = u64;
+
+/// What is laid out once, for all sandboxes.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Directory with the bootstraps, seen read-only as `/var/runtime`.
+    pub runtime_dir: PathBuf,
+    /// Interpreters that do not lie below `/usr`: (host directory or file, path inside), read-only.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Memory of all functions together, bytes; 0 leaves it to the host.
+    pub memory_bytes_total: u64,
+}
+
+/// What one sandbox is given. Holds no secret, for it passes through the launcher.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Limit of the memory of everything inside, bytes. `/tmp` is memory, and is allowed on top of it as far as it is
+    /// no larger than 512 MiB; what it holds beyond that counts.
+    pub memory_bytes: u64,
+    /// Size of `/tmp`, bytes. It holds one file or directory per 16 KiB, at least 4,096 and at most 655,360.
+    pub tmp_bytes: u64,
+    /// Processor time, thousandths of one core; a cap. 0 is none.
+    pub cpu_millis: u32,
+    /// Weight against other sandboxes when cores are short, 1-10,000.
+    pub cpu_weight: u32,
+    /// Code to mount at `/var/task`, or none yet (a standby).
+    pub code: Option<PathBuf>,
+    /// Merged layers to mount at `/opt`.
+    pub layers: Option<PathBuf>,
+    /// Ports to listen on at 127.0.0.1 inside, in the order of [`Launched::listeners`]; at most eight.
+    pub ports: Vec<u16>,
+}
+
+/// A sandbox whose program has been started.
+pub struct Launched {
+    pub id: SandboxId,
+    /// Our end of what is descriptor 3 inside.
+    pub socket: UnixStream,
+    /// Standard output and error, one pipe.
+    pub output: OwnedFd,
+    /// Readable once everything inside is dead.
+    pub pidfd: OwnedFd,
+    /// How it ended; see [`Exit`].
+    pub status: OwnedFd,
+    /// Listening inside, in the order of [`Request::ports`].
+    pub listeners: Vec<TcpListener>,
+    /// Reads of the control group, if there is one.
+    pub usage: Option<Usage>,
+}
+
+/// Open files of the sandbox's control group, read with `pread` at offset 0.
+pub struct Usage {
+    /// Memory in use now, bytes, decimal.
+    pub current: OwnedFd,
+    /// Most that ever was, bytes, decimal.
+    pub peak: OwnedFd,
+    /// The group's kill counter (`memory.events` or `memory.oom_control`).
+    pub events: OwnedFd,
+}
+
+/// Why something could not be done; the text names the step and the host's error.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {source}")]
+pub struct Error {
+    /// What was being done, such as `mount /proc`.
+    pub step: String,
+    #[source]
+    pub source: io::Error,
+}

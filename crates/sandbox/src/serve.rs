@@ -1,0 +1,184 @@
+//! The launcher process: one thread that does what its parent asks for, and ends with it.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    io::Errno,
+    process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},
+};
+
+use crate::{
+    Mechanism, Probe, Report, Tier,
+    cgroup::Groups,
+    channel::{self, io_error},
+    fault::{At, Fault},
+    host::Host,
+    identity::Identities,
+    inside::Ends,
+    protocol::{Command, Reply},
+    root::Base,
+    seccomp::{Filter, Sockets},
+    sys,
+};
+
+/// Descriptor over which the parent speaks.
+pub(crate) const CHANNEL: i32 = 3;
+
+/// The launcher's `main`: serves its parent over descriptor 3 until that closes. Never returns while it may serve.
+///
+/// Must be called before the program has started a second thread. When the parent is gone, however it ended, all
+/// sandboxes are killed and this returns; when the launcher itself is killed, the kernel kills the sandboxes.
+///
+/// # Errors
+/// When there is no parent to serve, or a second thread.
+pub fn serve() -> io::Result<()> {
+    let channel = sys::inherited(CHANNEL)?;
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("the launcher was started after another thread: it forks, and may have one only"));
+    }
+    let _ = rustix::thread::set_name(c"launcher");
+    let mut launcher = Launcher { host: Err(Fault::new("prepare", Errno::NOTCONN)), buffer: channel::Buffer::new() };
+    let outcome = launcher.run(&channel);
+    if let Ok(host) = &mut launcher.host {
+        host.end();
+    }
+    outcome.map_err(io_error)
+}
+
+struct Launcher {
+    /// Or why this host cannot have sandboxes.
+    host: Result<Host, Fault>,
+    buffer: channel::Buffer,
+}
+
+impl Launcher {
+    fn run(&mut self, channel: &OwnedFd) -> Result<(), Errno> {
+        loop {
+            let (length, files) = match channel::receive(channel, &mut self.buffer) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(()),
+                other => other?,
+            };
+            // A parent that says what cannot be understood is not to be trusted with anything further.
+            let command = Command::parse(self.buffer.bytes(length)).map_err(|_| Errno::BADMSG)?;
+            let Some((reply, files)) = self.obey(command, files) else { continue };
+            let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+            match channel::send(channel, &reply.encode().map_err(|_| Errno::BADMSG)?, &files) {
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+                other => other?,
+            }
+        }
+    }
+
+    /// Does one thing; `None` when it is not to be answered.
+    fn obey(&mut self, command: Command, files: Vec<OwnedFd>) -> Option<(Reply, Vec<OwnedFd>)> {
+        let host = match (&mut self.host, command) {
+            (host, Command::Prepare { runtime_dir, memory_bytes_total }) => {
+                let (prepared, report) = prepare(&runtime_dir, memory_bytes_total);
+                *host = prepared;
+                return Some((Reply::Report(report), Vec::new()));
+            }
+            (_, Command::Kill { id }) => {
+                if let Ok(host) = &mut self.host {
+                    host.kill(id);
+                }
+                return None;
+            }
+            (Err(fault), _) => return Some((failed(fault.clone()), Vec::new())),
+            (Ok(host), command) => (host, command),
+        };
+        let outcome = match host {
+            (host, Command::Launch { id, request }) => match <[OwnedFd; 3]>::try_from(files) {
+                Ok([frames, output, status]) => host.launch(id, &request, Ends { frames, output, status }),
+                Err(_) => Err(Fault::new("take the descriptors of a launch", Errno::BADF)),
+            },
+            (host, Command::Assign { id, request }) => host.assign(id, &request).map(|()| Vec::new()),
+            (host, Command::Reap { id }) => host.reap(id).map(|()| Vec::new()),
+            (host, Command::Provide { host: from, inside }) => host.provide(&from, &inside).map(|()| Vec::new()),
+            (_, Command::Prepare { .. } | Command::Kill { .. }) => return None,
+        };
+        Some(match outcome {
+            Ok(files) => (Reply::Done, files),
+            Err(fault) => (failed(fault), Vec::new()),
+        })
+    }
+}
+
+fn failed(Fault { step, errno }: Fault) -> Reply {
+    Reply::Failed { step: step.into_owned(), errno: errno.raw_os_error() }
+}
+
+/// Lays everything out for sandboxes, and tries one.
+fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>, Report) {
+    let (groups, no_groups) = match Groups::prepare(memory_bytes_total) {
+        Ok(groups) => (Some(groups), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let privileged = enter_own_mounts();
+    let mut host = privileged.clone().and_then(|_| {
+        raise_descriptors();
+        let base = Base::lay_out(runtime_dir)?;
+        let read = |path: &str| fs::read_to_string(path).at_with(|| format!("read {path}"));
+        let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?);
+        let calls = Filter::compile(Sockets::Internet).map_err(|reason| Fault::new(reason, Errno::NOSYS))?;
+        Ok(Host::new(base, calls, groups, identities))
+    });
+    let trial = match &mut host {
+        Ok(host) => host.trial(),
+        Err(fault) => Err(fault.clone()),
+    };
+    let report = report(privileged == Ok(true), &trial, no_groups.as_deref());
+    (trial.and(host), report)
+}
+
+/// Parts the launcher's mounts from the host's. `true` when it may do so as it is, `false` when it had to become root
+/// of a user namespace of its own first.
+fn enter_own_mounts() -> Result<bool, Fault> {
+    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+    match sys::own_mounts(false) {
+        Ok(()) => {
+            // Groups of who started us would go with every sandbox.
+            rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
+            // What it has open (all sandboxes) is nobody's business, not even of the same user.
+            set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
+            Ok(true)
+        }
+        Err(Errno::PERM) => {
+            // One number is all that can be mapped without help: root inside is who we are outside. Groups cannot be
+            // left then.
+            sys::own_mounts(true).at("make a user namespace without privileges")?;
+            let write = |name: &str, text: &str| {
+                fs::write(format!("/proc/self/{name}"), text).at_with(|| format!("write {name} of the launcher"))
+            };
+            write("setgroups", "deny")?;
+            write("uid_map", &format!("0 {} 1\n", user.as_raw()))?;
+            write("gid_map", &format!("0 {} 1\n", group.as_raw()))?;
+            Ok(false)
+        }
+        Err(errno) => Err(Fault::new("make mounts of its own", errno)),
+    }
+}
+
+/// As many descriptors as the host allows: each sandbox takes two.
+fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+fn report(privileged: bool, trial: &Result<(), Fault>, no_groups: Option<&str>) -> Report {
+    let tier = match (trial, privileged) {
+        (Ok(()), true) => Tier::A1,
+        (Ok(()), false) => Tier::A2,
+        (Err(_), _) => Tier::C,
+    };
+    let outcome =
+        trial.as_ref().map(|()| String::from("tried")).map_err(|fault| format!("{}: {}", fault.step, fault.errno));
+    let mut probes = vec![Probe { mechanism: Mechanism::Namespaces, outcome }];
+    if let Some(reason) = no_groups {
+        probes.push(Probe { mechanism: Mechanism::MemoryLimit, outcome: Err(reason.to_owned()) });
+    }
+    Report { tier, probes }
+}

@@ -1,0 +1,183 @@
+//! The few calls of the host that `rustix` does not offer. All `unsafe` of launching lies in this file.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use rustix::{io::Errno, process::Pid};
+
+/// The namespaces every sandbox has of its own. The one for control groups is entered later ([`own_cgroup_view`]):
+/// its root is the group a process is in at that moment.
+pub(crate) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS) as u64;
+
+/// Which side of a [`clone`] one is on.
+pub(crate) enum Side {
+    Child,
+    Parent { pid: Pid, pidfd: OwnedFd },
+}
+
+/// Copies the process, into new namespaces if `flags` name any.
+///
+/// # Errors
+/// The host's, such as `EPERM` where namespaces are forbidden, `EAGAIN` or `ENOSPC` where there are too many.
+#[expect(unsafe_code, reason = "neither the standard library nor rustix offers clone3")]
+pub(crate) fn clone(flags: u64) -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    let arguments = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: `arguments` is whole and lives through the call, `pidfd` is writable. Neither memory nor stack is shared
+    // (no CLONE_VM), so the child goes on with copies of everything, like after fork. INVARIANT: the caller has one
+    // thread ([`crate::serve`] refuses to run with more), so no lock is held by a thread that the child lacks.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match result {
+        0 => Ok(Side::Child),
+        pid if pid > 0 => {
+            // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::RANGE)?;
+            Ok(Side::Parent { pid, pidfd })
+        }
+        _ => Err(last_error()),
+    }
+}
+
+/// Ends this process at once: no destructors, no exit handlers, no buffers of the process it was copied from.
+#[expect(unsafe_code, reason = "`process::exit` would run what the parent registered")]
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; takes no pointers.
+    unsafe { libc::_exit(code) }
+}
+
+/// From now on this process sees its present control group as the root of all.
+#[expect(unsafe_code, reason = "rustix holds unshare unsafe for the sake of CLONE_FILES")]
+pub(crate) fn own_cgroup_view() -> Result<(), Errno> {
+    // SAFETY: the flag concerns neither descriptors nor memory.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
+}
+
+/// Gives this process mounts of its own, in a user namespace of its own when `user` is set.
+#[expect(unsafe_code, reason = "rustix holds unshare unsafe for the sake of CLONE_FILES")]
+pub(crate) fn own_mounts(user: bool) -> Result<(), Errno> {
+    use rustix::thread::UnshareFlags;
+    let flags = if user { UnshareFlags::NEWNS | UnshareFlags::NEWUSER } else { UnshareFlags::NEWNS };
+    // SAFETY: the flags concern neither descriptors nor memory.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// `struct mount_attr` of the kernel.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Sets and clears attributes (`MOUNT_ATTR_*`) of the mount that `tree` is the root of, with all below if `recursive`.
+#[expect(unsafe_code, reason = "rustix does not offer mount_setattr")]
+pub(crate) fn mount_attributes(tree: impl AsFd, recursive: bool, set: u64, clear: u64) -> Result<(), Errno> {
+    let attributes = MountAttributes { set, clear, propagation: 0, user_namespace: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a literal that ends in NUL, `attributes` lives through the call and its size is given.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<MountAttributes>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Switches the loopback interface of this network namespace on.
+#[expect(unsafe_code, reason = "rustix does not offer the requests for interfaces")]
+pub(crate) fn loopback_up() -> Result<(), Errno> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all zeroes is a value of this plain C struct.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo\0") {
+        *place = *byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads a `struct ifreq`, which is what is passed, with its name ended by NUL.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Makes `number` mean what `file` means, open across exec.
+#[expect(unsafe_code, reason = "rustix takes the target as an owned descriptor, but here it is a number of the child")]
+pub(crate) fn place(file: impl AsFd, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no pointers. Whoever calls this in a child owns all its descriptors and keeps no `OwnedFd` of
+    // `number`.
+    let result = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
+    if result == number { Ok(()) } else { Err(last_error()) }
+}
+
+/// Between fork and exec of the launcher: makes descriptor `to` what `from` is, open across exec.
+#[expect(unsafe_code, reason = "between fork and exec descriptors are numbers")]
+pub(crate) fn place_inherited(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no pointers; `dup2` of a descriptor onto itself would leave it to be closed by exec.
+    let result = unsafe { if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) } };
+    if result < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Closes every descriptor from `first` on.
+#[expect(unsafe_code, reason = "rustix does not offer close_range")]
+pub(crate) fn close_from(first: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no pointers. Whoever calls this in a child leaves it by `exit_now` or exec, so no `OwnedFd` closes
+    // a number that means something else by then.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Takes descriptor `number`, which whoever started this program has left open.
+///
+/// # Errors
+/// When it is not open.
+#[expect(unsafe_code, reason = "an inherited descriptor can be named by its number alone")]
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the caller takes each number once, before anything else could have been given it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Waits for any child of this process to end; gives its number and raw wait status.
+#[expect(unsafe_code, reason = "rustix's waitpid gives a status of its own; the raw one is handed on")]
+pub(crate) fn wait_any() -> Result<(i32, i32), Errno> {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, 0) };
+    if pid > 0 { Ok((pid, status)) } else { Err(last_error()) }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
