@@ -4,7 +4,7 @@
 //! u32 LE length of the rest | u8 kind | u64 LE sequence | body
 //! ```
 //! The server sends [`Load`](Order) once and then one invocation at a time; every answer repeats the sequence of what
-//! it answers. Nothing received is trusted, for the function itself can write to the socket: a frame that is too
+//! it answers. An answer is one frame, or, when it is streamed, a start, any number of chunks and an end. Nothing received is trusted, for the function itself can write to the socket: a frame that is too
 //! long, of an unknown kind or out of sequence is an [`Error`], after which the environment must be killed.
 
 /// Longest frame in either direction, without the length field, bytes.
@@ -13,6 +13,12 @@ pub const FRAME_BYTES_MAX: usize = 6 * 1024 * 1024 + 64 * 1024;
 pub const RESULT_BYTES_MAX: usize = 6_291_556;
 /// Longest event, bytes.
 pub const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Longest answer that comes in pieces, bytes.
+///
+/// Source: AWS Lambda Developer Guide, "Lambda quotas".
+pub const STREAM_BYTES_MAX: u64 = 200 * 1024 * 1024;
+/// Longest content type of a streamed answer, bytes.
+const CONTENT_TYPE_BYTES_MAX: usize = 1024;
 /// Length field, kind and sequence.
 pub const HEADER_BYTES: usize = 4 + 1 + 8;
 /// The only version of this protocol.
@@ -27,6 +33,9 @@ const KIND_READY: u8 = 17;
 const KIND_RESULT: u8 = 18;
 const KIND_ERROR: u8 = 19;
 const KIND_INIT_ERROR: u8 = 20;
+const KIND_STREAM_START: u8 = 21;
+const KIND_STREAM_CHUNK: u8 = 22;
+const KIND_STREAM_END: u8 = 23;
 
 /// A frame to a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,12 @@ pub enum Answer<'a> {
     },
     /// The function could not be loaded; the runtime exits.
     InitError(&'a [u8]),
+    /// The result comes in pieces from here on; the content type, which is UTF-8.
+    StreamStart(&'a [u8]),
+    /// A piece of the result.
+    StreamChunk(&'a [u8]),
+    /// The result is whole, or (when not empty) the error document of what cut it short.
+    StreamEnd(&'a [u8]),
 }
 
 /// Why bytes from a runtime are not frames.
@@ -99,27 +114,44 @@ pub struct Found<'a> {
 /// Appends an order to `out`. `false`, with nothing appended, when it would be longer than [`FRAME_BYTES_MAX`].
 #[must_use]
 pub fn encode(sequence: u64, order: Order<'_>, out: &mut Vec<u8>) -> bool {
-    let (kind, body) = match order {
-        Order::Load(document) => (KIND_LOAD, document.len()),
-        Order::Invoke { about, event } => (KIND_INVOKE, 4usize.saturating_add(about.len()).saturating_add(event.len())),
-    };
+    match order {
+        Order::Load(document) => {
+            header(sequence, KIND_LOAD, document.len(), out) && {
+                out.extend_from_slice(document);
+                true
+            }
+        }
+        Order::Invoke { about, event } => {
+            encode_head(sequence, about, event.len(), out) && {
+                out.extend_from_slice(event);
+                true
+            }
+        }
+    }
+}
+
+/// Appends an invocation but for its event, which the caller writes behind it. `false`, with nothing appended, when
+/// both would be longer than [`FRAME_BYTES_MAX`].
+#[must_use]
+pub fn encode_head(sequence: u64, about: &[u8], event_bytes: usize, out: &mut Vec<u8>) -> bool {
+    let body = 4usize.saturating_add(about.len()).saturating_add(event_bytes);
+    if !header(sequence, KIND_INVOKE, body, out) {
+        return false;
+    }
+    // Fits: `about` is part of a length that fitted.
+    out.extend_from_slice(&(about.len() as u32).to_le_bytes());
+    out.extend_from_slice(about);
+    true
+}
+
+fn header(sequence: u64, kind: u8, body: usize, out: &mut Vec<u8>) -> bool {
     let length = body.saturating_add(HEADER_BYTES - 4);
     let Some(prefix) = u32::try_from(length).ok().filter(|_| length <= FRAME_BYTES_MAX) else {
         return false;
     };
-    out.reserve(length.saturating_add(4));
     out.extend_from_slice(&prefix.to_le_bytes());
     out.push(kind);
     out.extend_from_slice(&sequence.to_le_bytes());
-    match order {
-        Order::Load(document) => out.extend_from_slice(document),
-        Order::Invoke { about, event } => {
-            // Fits: `about` is part of a length that fitted.
-            out.extend_from_slice(&(about.len() as u32).to_le_bytes());
-            out.extend_from_slice(about);
-            out.extend_from_slice(event);
-        }
-    }
     true
 }
 
@@ -137,7 +169,7 @@ pub fn decode(buffer: &[u8], asked: u64) -> Result<Option<Found<'_>>, Error> {
         return Err(Error::Length(prefix));
     }
     let Some(kind) = buffer.get(4).copied() else { return Ok(None) };
-    if !(KIND_HELLO..=KIND_INIT_ERROR).contains(&kind) {
+    if !(KIND_HELLO..=KIND_STREAM_END).contains(&kind) {
         return Err(Error::Kind(kind));
     }
     let Some(sequence) = buffer.get(5..HEADER_BYTES).and_then(|bytes| bytes.first_chunk::<8>()) else {
@@ -164,7 +196,14 @@ pub fn decode(buffer: &[u8], asked: u64) -> Result<Option<Found<'_>>, Error> {
             let (flags, document) = body.split_first().ok_or(Error::Body)?;
             Answer::Error { document, exiting: flags & FLAG_EXITING != 0 }
         }
-        _ => Answer::InitError(body),
+        KIND_STREAM_START if body.len() <= CONTENT_TYPE_BYTES_MAX && std::str::from_utf8(body).is_ok() => {
+            Answer::StreamStart(body)
+        }
+        KIND_STREAM_START => return Err(Error::Body),
+        KIND_STREAM_CHUNK => Answer::StreamChunk(body),
+        KIND_STREAM_END => Answer::StreamEnd(body),
+        KIND_INIT_ERROR => Answer::InitError(body),
+        _ => return Err(Error::Kind(kind)),
     };
     Ok(Some(Found { answer, consumed: 4 + length }))
 }
@@ -208,7 +247,12 @@ mod tests {
             (raw(18, 6, b"{}"), Err(Error::Sequence { asked: 7, answered: 6 })),
             (raw(18, 8, b"{}"), Err(Error::Sequence { asked: 7, answered: 8 })),
             (raw(1, 7, b"{}"), Err(Error::Kind(1))),
-            (raw(21, 7, b"{}"), Err(Error::Kind(21))),
+            (raw(21, 7, b"text/html"), found(Answer::StreamStart(b"text/html"))),
+            (raw(21, 7, b"\xff"), Err(Error::Body)),
+            (raw(21, 7, &[b'x'; 2_000]), Err(Error::Body)),
+            (raw(22, 7, b"piece"), found(Answer::StreamChunk(b"piece"))),
+            (raw(23, 7, b""), found(Answer::StreamEnd(b""))),
+            (raw(24, 7, b"{}"), Err(Error::Kind(24))),
             (b"GET / HTTP/1.1\r\n".to_vec(), Err(Error::Length(u32::from_le_bytes(*b"GET ")))),
             (vec![8, 0, 0, 0], Err(Error::Length(8))),
             (vec![255, 255, 255, 255], Err(Error::Length(u32::MAX))),

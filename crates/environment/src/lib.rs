@@ -22,6 +22,7 @@ mod options;
 pub mod package;
 mod pool;
 mod process;
+mod runtime_api;
 pub mod runtimes;
 mod spec;
 pub mod state;

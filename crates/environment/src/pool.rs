@@ -18,7 +18,7 @@ use crate::{
     log::Log,
     options::{Credentials, LogSink, Options},
     package,
-    process::{Ending, Environment},
+    process::{Ending, Environment, Speaks},
     runtimes::{self, Installed},
     spec::{Place, arguments, variables},
     state::{self, Effect, EnvironmentId, Limits, Machine, Refused, Ticket},
@@ -399,9 +399,16 @@ impl Shared {
             self.runtime.spawn_blocking(move || shared.prepare(id, &revision, &group, &stream)).await
         };
         let prepared = prepared.map_err(|error| Failure::Unavailable(error.to_string()))??;
-        let (mut environment, process) =
-            Environment::new(id, Arc::clone(revision), prepared.launched, log, self.clock, prepared.lives_ms)
-                .map_err(|error| Failure::Unavailable(format!("the execution environment could not start: {error}")))?;
+        let (mut environment, process) = Environment::new(
+            id,
+            Arc::clone(revision),
+            prepared.launched,
+            Speaks::Frames,
+            log,
+            self.clock,
+            prepared.lives_ms,
+        )
+        .map_err(|error| Failure::Unavailable(format!("the execution environment could not start: {error}")))?;
         self.lock().processes.insert(id, process);
         let (logs, group, stream) =
             (Arc::clone(&self.logs), environment.log.group.clone(), environment.log.stream.clone());

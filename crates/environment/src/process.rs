@@ -1,36 +1,55 @@
-//! One environment in use: whoever holds it writes and reads its socket itself.
+//! One environment in use: whoever holds it writes and reads its sockets itself.
+//!
+//! An environment is used by one task at a time, on whatever runtime that task runs: [`Environment::attach`] moves its
+//! sockets there. How far an exchange has come lies in the environment, so a future that is dropped midway costs
+//! nothing but the waiting: [`Environment::resume`] goes on where it stopped.
 
-use std::{io, sync::Arc, time::Duration};
+mod descriptor;
+mod frames;
+mod http;
+mod inbox;
+mod outbox;
 
-use bytes::Bytes;
-use lambda::invoke::Revision;
-use rustix::io::Errno;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    net::{UnixStream, unix::pipe},
-    time::Instant,
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
+use bytes::Bytes;
+use lambda::invoke::{Revision, StreamPart, StreamSink};
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use self::{descriptor::Descriptor, frames::Frames, http::Http};
 use crate::{
     clock::Monotonic,
-    frame::{self, Answer, Order},
-    launch::{Exit, Launched, Process, on_reactor},
+    frame::{self, RESULT_BYTES_MAX, STREAM_BYTES_MAX},
+    launch::{Exit, Launched, Process},
     log::{Batch, Log},
     state::EnvironmentId,
 };
 
+/// How long an answer is waited for before the process and its output are looked at too. Most answers come sooner, and
+/// looking costs more than they do; output that fills its pipe holds the function up no longer than this.
+const QUICK: Duration = Duration::from_millis(2);
+/// How long a reader of a streamed answer may take for what is left of it after its function has ended.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a running function's memory is looked at.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
 /// How long a process may take to exit after it has closed its socket.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
-/// Buffers that have grown beyond this are given back after use, bytes.
-const BUFFER_BYTES_KEPT: usize = 64 * 1_024;
 
 /// What one exchange with a runtime ended in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     Hello,
     Ready,
+    /// Empty as well when the result has been streamed.
     Result(Bytes),
     Failed {
         document: Bytes,
@@ -44,10 +63,101 @@ pub(crate) enum Ending {
     Broken(frame::Error),
 }
 
+/// What a look at the sockets came to.
+enum Step {
+    Ending(Ending),
+    Part(StreamPart),
+    /// The other end is gone.
+    Closed,
+    /// Nothing until one of them is ready.
+    Wait,
+    /// There is more to do, but others have waited long enough.
+    More,
+}
+
+/// What a runtime is told of an invocation besides the event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) id: &'a str,
+    /// End of the function's time, milliseconds since the epoch.
+    pub(crate) deadline_ms: u64,
+    /// As the caller qualified it.
+    pub(crate) arn: &'a str,
+    pub(crate) trace: Option<&'a str>,
+    /// Decoded client context, JSON.
+    pub(crate) client_context: Option<&'a str>,
+}
+
+impl Call<'_> {
+    /// The document in front of an event in a frame.
+    fn to_json(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let mut field = |name: &str, value: &str| {
+            out.extend_from_slice(name.as_bytes());
+            // A string can always be written.
+            let _ = serde_json::to_writer(&mut out, value);
+        };
+        field("{\"id\":", self.id);
+        field(",\"arn\":", self.arn);
+        if let Some(trace) = self.trace {
+            field(",\"trace\":", trace);
+        }
+        if let Some(context) = self.client_context {
+            field(",\"clientContext\":", context);
+        }
+        out.extend_from_slice(format!(",\"deadline\":{}}}", self.deadline_ms).as_bytes());
+        out
+    }
+}
+
+/// The document of a result that is longer than AWS takes.
+pub(crate) fn too_large() -> Bytes {
+    Bytes::from(format!(
+        "{{\"errorMessage\":\"Response payload size exceeded maximum allowed payload size ({RESULT_BYTES_MAX} \
+         bytes).\",\"errorType\":\"Function.ResponseSizeTooLarge\"}}"
+    ))
+}
+
 /// Takes batches of log lines.
 pub(crate) type Sink = Box<dyn Fn(Batch) + Send + Sync>;
 
-/// An environment: its process, its socket, its log.
+/// How a runtime talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Our bootstraps: frames.
+    Frames,
+    /// Custom runtimes: the HTTP Runtime API.
+    Http,
+    /// Whichever it uses first: a wrapper may start our bootstrap or another client.
+    Either,
+}
+
+/// An exchange that is under way.
+struct Exchange {
+    deadline: Instant,
+    /// When memory is looked at next; `None` while the answer is still expected soon.
+    look: Option<Instant>,
+    /// Until when it is expected soon.
+    quick: Instant,
+    /// What it ended in, once that is known; parts of a stream may still be on their way.
+    ending: Option<Ending>,
+}
+
+/// An answer that comes in parts.
+#[derive(Default)]
+struct Stream {
+    sink: Option<Box<dyn StreamSink>>,
+    /// Nobody reads any more.
+    abandoned: bool,
+    /// Received and not handed on, in order; never more than two.
+    parts: VecDeque<StreamPart>,
+    started: bool,
+    bytes: u64,
+    /// The answer for a caller who takes no parts.
+    whole: Vec<u8>,
+}
+
+/// An environment: its process, its sockets, its log.
 pub(crate) struct Environment {
     pub(crate) id: EnvironmentId,
     pub(crate) revision: Arc<Revision>,
@@ -58,29 +168,42 @@ pub(crate) struct Environment {
     pub(crate) lives_ms: u64,
     /// Where lines go while an invocation is running, so that a talkative one does not fill memory.
     pub(crate) sink: Option<Sink>,
-    socket: UnixStream,
-    output: pipe::Receiver,
-    exit: AsyncFd<std::os::fd::OwnedFd>,
+    frames: Frames,
+    http: Option<Box<Http>>,
+    speaks: Speaks,
+    greeted: bool,
+    exchange: Option<Exchange>,
+    stream: Stream,
+    output: Descriptor,
+    output_open: bool,
+    exit: Descriptor,
+    exited: bool,
     process: Arc<dyn Process>,
     clock: Monotonic,
-    inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    sequence: u64,
     memory_read_ms: u64,
 }
 
 impl Environment {
-    /// Takes over a started process. Must be called inside a runtime.
+    /// Takes over a started process.
+    ///
+    /// # Errors
+    /// When the host has no descriptors left, or a runtime is to speak HTTP and nobody listens for it.
     pub(crate) fn new(
         id: EnvironmentId,
         revision: Arc<Revision>,
         launched: Launched,
+        speaks: Speaks,
         log: Log,
         clock: Monotonic,
         lives_ms: u64,
     ) -> io::Result<(Environment, Arc<dyn Process>)> {
-        launched.socket.set_nonblocking(true)?;
         let process: Arc<dyn Process> = Arc::from(launched.process);
+        rustix::io::ioctl_fionbio(&launched.output, true)?;
+        let http = match (speaks, launched.listeners) {
+            (Speaks::Frames, _) => None,
+            (_, Some(listeners)) => Some(Box::new(Http::new(listeners.runtime_api)?)),
+            (_, None) => return Err(io::Error::other("there is no Runtime API for this environment")),
+        };
         let environment = Environment {
             id,
             revision,
@@ -89,183 +212,393 @@ impl Environment {
             peak_bytes: 0,
             lives_ms,
             sink: None,
-            socket: UnixStream::from_std(launched.socket)?,
-            output: pipe::Receiver::from_owned_fd(launched.output)?,
-            exit: on_reactor(process.watch()?)?,
+            frames: Frames::new(launched.socket)?,
+            http,
+            speaks,
+            greeted: speaks == Speaks::Http,
+            exchange: None,
+            stream: Stream::default(),
+            output: Descriptor::new(launched.output),
+            output_open: true,
+            exit: Descriptor::new(process.watch()?),
+            exited: false,
             process: Arc::clone(&process),
             clock,
-            inbox: Vec::new(),
-            outbox: Vec::new(),
-            sequence: 0,
             memory_read_ms: 0,
         };
         Ok((environment, process))
     }
 
-    /// Whether the process is there and has said nothing since its last answer.
+    /// Makes a standby the environment of a function.
+    pub(crate) fn assign(&mut self, revision: Arc<Revision>, log: Log, lives_ms: u64) {
+        (self.revision, self.log, self.lives_ms) = (revision, log, lives_ms);
+    }
+
+    /// Moves the sockets to the current runtime; costs nothing when they are there.
+    ///
+    /// # Errors
+    /// Outside a runtime, or when the host has no room; the environment must then be killed.
+    pub(crate) fn attach(&mut self) -> io::Result<()> {
+        if self.speaks != Speaks::Http {
+            self.frames.attach()?;
+        }
+        if let Some(http) = &mut self.http {
+            http.attach()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the process is there and, if it speaks frames, has said nothing since its last answer.
     pub(crate) fn is_usable(&self) -> bool {
-        // Asked of the descriptor itself: the reactor may not have heard of the latest yet.
-        let silent = matches!(rustix::io::read(&self.socket, &mut [0u8; 1]), Err(Errno::AGAIN | Errno::INTR));
-        silent && self.inbox.is_empty() && self.process.exited().is_none()
+        let silent = self.speaks == Speaks::Http || self.frames.is_silent();
+        silent && self.exchange.is_none() && self.output_open && !self.exited && self.process.exited().is_none()
     }
 
-    /// Sends LOAD and waits until the function is loaded, at most until `deadline`.
+    /// Whether an exchange has begun and not ended: its future was dropped.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// What the runtime called its last error when it told so in a header.
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        self.http.as_ref().and_then(|http| http.error_type.as_deref())
+    }
+
+    /// Waits until the bootstrap runs: [`Ending::Hello`]. Afterwards a standby may wait for its function.
+    pub(crate) async fn greet(&mut self, deadline: Instant) -> Ending {
+        if self.greeted {
+            return Ending::Hello;
+        }
+        self.begin(deadline);
+        match self.run().await {
+            Ending::Hello => {
+                self.greeted = true;
+                Ending::Hello
+            }
+            Ending::Ready | Ending::Result(_) | Ending::Failed { .. } => Ending::Broken(frame::Error::Body),
+            other => other,
+        }
+    }
+
+    /// Sends LOAD, unless the runtime speaks HTTP and knows by its variables, and waits until the function is loaded,
+    /// at most until `deadline`.
     pub(crate) async fn load(&mut self, document: &[u8], deadline: Instant) -> Ending {
-        self.outbox.clear();
-        if !frame::encode(self.sequence, Order::Load(document), &mut self.outbox) {
+        if self.speaks != Speaks::Http && !self.frames.begin_load(document) {
             return Ending::Broken(frame::Error::Body);
         }
-        match self.exchange(deadline).await {
-            Ending::Hello => {}
-            Ending::Ready | Ending::Result(_) | Ending::Failed { .. } => return Ending::Broken(frame::Error::Body),
-            other => return other,
-        }
-        match self.exchange(deadline).await {
-            Ending::Hello | Ending::Result(_) | Ending::Failed { .. } => Ending::Broken(frame::Error::Body),
-            other => other,
-        }
-    }
-
-    /// Sends one invocation and waits for its answer, at most until `deadline`.
-    pub(crate) async fn invoke(&mut self, about: &[u8], event: &[u8], deadline: Instant) -> Ending {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.outbox.clear();
-        if !frame::encode(self.sequence, Order::Invoke { about, event }, &mut self.outbox) {
-            return Ending::Broken(frame::Error::Body);
-        }
-        let ending = match self.exchange(deadline).await {
-            Ending::Hello | Ending::Ready | Ending::InitError(_) => Ending::Broken(frame::Error::Body),
-            other => other,
-        };
-        self.drain_output();
-        for buffer in [&mut self.inbox, &mut self.outbox] {
-            if buffer.capacity() > BUFFER_BYTES_KEPT && buffer.is_empty() {
-                *buffer = Vec::new();
+        loop {
+            self.begin(deadline);
+            match self.run().await {
+                Ending::Hello if !self.greeted => self.greeted = true,
+                Ending::Ready if self.greeted => return Ending::Ready,
+                Ending::Hello | Ending::Ready | Ending::Result(_) | Ending::Failed { .. } => {
+                    return Ending::Broken(frame::Error::Body);
+                }
+                other => return other,
             }
         }
+    }
+
+    /// Sends one invocation and waits for its answer, at most until `deadline`. With a `sink`, an answer is handed on
+    /// in parts, and the ending's result is empty.
+    pub(crate) async fn invoke(
+        &mut self,
+        call: &Call<'_>,
+        event: &Bytes,
+        deadline: Instant,
+        sink: Option<Box<dyn StreamSink>>,
+    ) -> Ending {
+        match &mut self.http {
+            Some(http) => http.begin_invoke(call, event),
+            None => {
+                if !self.frames.begin_invoke(call, event) {
+                    return Ending::Broken(frame::Error::Body);
+                }
+            }
+        }
+        self.begin(deadline);
+        self.stream = Stream { sink, ..Stream::default() };
+        match self.run().await {
+            Ending::Hello | Ending::Ready | Ending::InitError(_) => Ending::Broken(frame::Error::Body),
+            other => other,
+        }
+    }
+
+    fn begin(&mut self, deadline: Instant) {
+        let quick = Instant::now() + QUICK;
+        self.exchange = Some(Exchange { deadline, look: None, quick, ending: None });
+    }
+
+    /// Goes on with the exchange that has begun, on the current runtime, and ends it. The way to an answer whose first
+    /// reader has gone away.
+    pub(crate) async fn resume(&mut self) -> Ending {
+        // Who was dropped may have been woken already.
+        self.woken();
+        self.drain_output();
+        self.run().await
+    }
+
+    async fn run(&mut self) -> Ending {
+        let ending = match self.attach() {
+            Ok(()) => self.proceed().await,
+            Err(error) => self.lost(&error),
+        };
+        if self.exchange.take().is_some_and(|exchange| exchange.look.is_some()) {
+            self.output.detach();
+            self.exit.detach();
+        }
+        self.stream = Stream::default();
+        self.drain_output();
         ending
     }
 
-    /// Writes what is in the outbox while reading until one whole frame, the end of the process, or the deadline.
-    async fn exchange(&mut self, deadline: Instant) -> Ending {
-        let mut sent = 0;
-        let mut look = Instant::now() + MEMORY_EVERY;
+    /// The host cannot carry on with it.
+    fn lost(&mut self, error: &io::Error) -> Ending {
+        tracing::error!(%error, "an environment cannot be watched and is given up");
+        self.process.kill();
+        Ending::Exited(Exit::Signal(9))
+    }
+
+    fn woken(&mut self) {
+        self.frames.woken();
+        if let Some(http) = &mut self.http {
+            http.woken();
+        }
+    }
+
+    async fn proceed(&mut self) -> Ending {
         loop {
-            if let Err(ending) = self.transfer(&mut sent) {
-                return match ending {
-                    Some(ending) => ending,
-                    None => self.exit_status().await,
-                };
-            }
-            match self.received() {
-                Ok(None) => {}
-                Ok(Some(ending)) => {
-                    self.outbox.clear();
-                    return ending;
-                }
-                Err(error) => return Ending::Broken(error),
-            }
-            let now = Instant::now();
-            if now >= deadline {
-                return Ending::TimedOut;
-            }
-            if now >= look {
-                look = now + MEMORY_EVERY;
-                if self.look_at_memory() {
-                    return Ending::OutOfMemory;
+            if !self.stream.parts.is_empty() {
+                match self.hand_on().await {
+                    Some(ending) => return ending,
+                    None => continue,
                 }
             }
-            let interest =
-                if sent < self.outbox.len() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            tokio::select! {
-                biased;
-                _ = self.socket.ready(interest) => {}
-                _ = self.exit.readable() => {
-                    // Its last words may still lie in the socket.
-                    self.read_raw();
-                    return match self.received() {
-                        Ok(Some(ending)) => ending,
-                        Ok(None) => self.exit_status().await,
-                        Err(error) => Ending::Broken(error),
-                    };
+            let Some(exchange) = &mut self.exchange else { return Ending::Broken(frame::Error::Body) };
+            if let Some(ending) = exchange.ending.take() {
+                return ending;
+            }
+            let deadline = exchange.deadline;
+            match self.advance() {
+                Step::Ending(ending) => self.ended(ending),
+                Step::Part(part) => {
+                    self.part(part);
+                    tokio::task::consume_budget().await;
+                    if Instant::now() >= deadline {
+                        return Ending::TimedOut;
+                    }
                 }
-                () = tokio::time::sleep_until(deadline.min(look)) => {}
-                _ = self.output.readable() => self.read_output(),
+                Step::More => {
+                    tokio::task::yield_now().await;
+                    if Instant::now() >= deadline {
+                        return Ending::TimedOut;
+                    }
+                }
+                Step::Closed => return self.exit_status().await,
+                Step::Wait if self.exited => return self.exit_status().await,
+                Step::Wait => {
+                    if let Some(ending) = self.wait().await {
+                        return ending;
+                    }
+                }
             }
         }
     }
 
-    /// Writes and reads what can be at once. `Err(None)`: the other end is closed.
-    fn transfer(&mut self, sent: &mut usize) -> Result<(), Option<Ending>> {
-        while let Some(rest) = self.outbox.get(*sent..).filter(|rest| !rest.is_empty()) {
-            match self.socket.try_write(rest) {
-                Ok(0) => break,
-                Ok(written) => *sent += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // It may have answered before it closed.
-                Err(_) => *sent = self.outbox.len(),
-            }
-        }
-        loop {
-            let wanted = frame::expected(&self.inbox).unwrap_or(0).saturating_sub(self.inbox.len());
-            self.inbox.reserve(wanted.max(4 * 1_024));
-            match self.socket.try_read_buf(&mut self.inbox) {
-                Ok(0) => {
-                    return Err(match self.received() {
-                        Ok(Some(ending)) => Some(ending),
-                        Ok(None) => None,
-                        Err(error) => Some(Ending::Broken(error)),
-                    });
+    /// Writes and reads what goes at once, by whichever way the runtime talks.
+    fn advance(&mut self) -> Step {
+        if self.speaks != Speaks::Http {
+            match (self.frames.advance(), self.speaks) {
+                (Step::Wait, Speaks::Either) => {}
+                // A wrapper may well close what it does not know.
+                (Step::Closed, Speaks::Either) => self.speaks = Speaks::Http,
+                (step, Speaks::Either) => {
+                    self.speaks = Speaks::Frames;
+                    self.http = None;
+                    return step;
                 }
-                Ok(_) if frame::expected(&self.inbox).is_none_or(|whole| self.inbox.len() >= whole) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(None),
+                (step, _) => return step,
+            }
+        }
+        let Some(http) = &mut self.http else { return Step::Closed };
+        let step = http.advance();
+        if matches!(step, Step::Ending(Ending::Ready)) {
+            self.speaks = Speaks::Http;
+            self.greeted = true;
+        }
+        step
+    }
+
+    /// Waits until a socket is ready or something else must be looked at; an ending when that is one.
+    async fn wait(&mut self) -> Option<Ending> {
+        let Environment { frames, http, speaks, output, output_open, exit, exited, exchange, .. } = self;
+        let exchange = exchange.as_ref()?;
+        let deadline = exchange.deadline;
+        let watching = exchange.look.is_some();
+        let mut timer = pin!(tokio::time::sleep_until(exchange.look.unwrap_or(exchange.quick).min(deadline)));
+        let mut output_ready = false;
+        let woken = poll_fn(|cx| {
+            let mut woken = false;
+            if *speaks != Speaks::Http && frames.poll(cx).is_ready() {
+                frames.woken();
+                woken = true;
+            }
+            if let Some(http) = http.as_mut() {
+                woken |= http.poll(cx).is_ready();
+            }
+            if watching && !*exited && exit.poll(cx).is_ready() {
+                *exited = true;
+                woken = true;
+            }
+            if watching && *output_open && output.poll(cx).is_ready() {
+                output_ready = true;
+                woken = true;
+            }
+            if woken { Poll::Ready(true) } else { timer.as_mut().poll(cx).map(|()| false) }
+        })
+        .await;
+        if *exited {
+            // Its last words may still lie in a socket.
+            self.woken();
+        }
+        if output_ready {
+            self.drain_output();
+        }
+        if woken && !watching {
+            return None;
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return (!woken).then_some(Ending::TimedOut);
+        }
+        self.look_around(now)
+    }
+
+    /// Looks at what needs no answer to be looked at: the process, its output, its memory.
+    fn look_around(&mut self, now: Instant) -> Option<Ending> {
+        let exchange = self.exchange.as_mut()?;
+        match exchange.look {
+            Some(look) if now < look => None,
+            Some(_) => {
+                exchange.look = Some(now + MEMORY_EVERY);
+                self.look_at_memory().then_some(Ending::OutOfMemory)
+            }
+            None => {
+                exchange.look = Some(now + MEMORY_EVERY);
+                if let Err(error) = self.exit.attach(false).and_then(|()| self.output.attach(false)) {
+                    return Some(self.lost(&error));
+                }
+                None
             }
         }
     }
 
-    /// Reads what a dead process has left, past the reactor, up to one frame.
-    fn read_raw(&mut self) {
-        let mut chunk = [0u8; 16 * 1_024];
-        while self.inbox.len() <= frame::FRAME_BYTES_MAX + 4 {
-            match rustix::io::read(&self.socket, &mut chunk) {
-                Ok(read) if read > 0 => self.inbox.extend_from_slice(chunk.get(..read).unwrap_or_default()),
-                Err(Errno::INTR) => {}
-                _ => return,
+    /// Takes a part of a streamed answer.
+    fn part(&mut self, part: StreamPart) {
+        let stream = &mut self.stream;
+        match &part {
+            StreamPart::Start { .. } => stream.started = true,
+            StreamPart::Chunk(chunk) if chunk.is_empty() => return,
+            StreamPart::Chunk(chunk) => {
+                stream.bytes = stream.bytes.saturating_add(chunk.len() as u64);
+                if stream.bytes > STREAM_BYTES_MAX {
+                    self.ended(Ending::Failed { document: too_large(), exiting: true });
+                    return;
+                }
             }
+        }
+        if stream.sink.is_some() {
+            stream.parts.push_back(part);
+        } else if let StreamPart::Chunk(chunk) = &part
+            && !stream.abandoned
+            && stream.whole.len() <= RESULT_BYTES_MAX
+        {
+            stream.whole.extend_from_slice(chunk);
         }
     }
 
-    fn received(&mut self) -> Result<Option<Ending>, frame::Error> {
-        let Some(found) = frame::decode(&self.inbox, self.sequence)? else { return Ok(None) };
-        let ending = match found.answer {
-            Answer::Hello => Ending::Hello,
-            Answer::Ready => Ending::Ready,
-            Answer::Result(payload) => Ending::Result(Bytes::copy_from_slice(payload)),
-            Answer::Error { document, exiting } => {
-                Ending::Failed { document: Bytes::copy_from_slice(document), exiting }
+    /// Takes the end of an exchange, and makes the answer what its reader wants: parts or one whole.
+    fn ended(&mut self, ending: Ending) {
+        let stream = &mut self.stream;
+        let ending = match ending {
+            Ending::Result(_) if stream.started && stream.whole.len() > RESULT_BYTES_MAX => {
+                Ending::Failed { document: too_large(), exiting: false }
             }
-            Answer::InitError(document) => Ending::InitError(Bytes::copy_from_slice(document)),
+            Ending::Result(_) if stream.started => Ending::Result(Bytes::from(std::mem::take(&mut stream.whole))),
+            Ending::Result(payload) if stream.sink.is_some() && payload.len() <= RESULT_BYTES_MAX => {
+                stream.parts.push_back(StreamPart::Start { content_type: "application/json".into() });
+                if !payload.is_empty() {
+                    stream.parts.push_back(StreamPart::Chunk(payload));
+                }
+                Ending::Result(Bytes::new())
+            }
+            other => other,
         };
-        self.inbox.drain(..found.consumed);
-        Ok(Some(ending))
+        if let Some(exchange) = &mut self.exchange {
+            if !stream.parts.is_empty() {
+                exchange.deadline = exchange.deadline.max(Instant::now() + READER_PATIENCE);
+            }
+            exchange.ending = Some(ending);
+        }
+    }
+
+    /// Hands the oldest part on at the reader's pace, looking around meanwhile.
+    async fn hand_on(&mut self) -> Option<Ending> {
+        let exchange = self.exchange.as_ref()?;
+        let (deadline, ended) = (exchange.deadline, exchange.ending.is_some());
+        let until = deadline.min(Instant::now() + MEMORY_EVERY);
+        let part = self.stream.parts.front().cloned()?;
+        let taken = match &mut self.stream.sink {
+            Some(sink) => tokio::time::timeout_at(until, sink.take(part)).await,
+            None => Ok(Ok(())),
+        };
+        match taken {
+            Ok(Ok(())) => {
+                self.stream.parts.pop_front();
+                return None;
+            }
+            Ok(Err(_)) => self.abandon(),
+            Err(_) if Instant::now() >= deadline && ended => self.abandon(),
+            Err(_) if Instant::now() >= deadline => return Some(Ending::TimedOut),
+            Err(_) => {
+                self.drain_output();
+                if !ended && self.look_at_memory() {
+                    return Some(Ending::OutOfMemory);
+                }
+            }
+        }
+        None
+    }
+
+    /// Nobody reads any more; the function goes on to its end all the same.
+    fn abandon(&mut self) {
+        self.stream.sink = None;
+        self.stream.abandoned = true;
+        self.stream.parts.clear();
     }
 
     /// How a process that has closed its socket ended; one that only closed it is killed.
     async fn exit_status(&mut self) -> Ending {
-        if tokio::time::timeout(EXIT_GRACE, self.exit.readable()).await.is_err() {
-            self.process.kill();
-            let _ = tokio::time::timeout(EXIT_GRACE, self.exit.readable()).await;
+        for patient in [true, false] {
+            if self.exited || self.process.exited().is_some() {
+                break;
+            }
+            if !patient {
+                self.process.kill();
+            }
+            if let Err(error) = self.exit.attach(false) {
+                return self.lost(&error);
+            }
+            let gone = poll_fn(|cx| self.exit.poll(cx));
+            self.exited = tokio::time::timeout(EXIT_GRACE, gone).await.is_ok();
         }
+        self.exit.detach();
+        self.exited = true;
         self.drain_output();
+        if self.process.out_of_memory() {
+            return Ending::OutOfMemory;
+        }
         Ending::Exited(self.process.exited().unwrap_or(Exit::Unknown))
-    }
-
-    fn read_output(&mut self) {
-        let mut chunk = [0u8; 16 * 1_024];
-        let read = self.output.try_read(&mut chunk).unwrap_or(0);
-        self.feed(chunk.get(..read).unwrap_or_default());
     }
 
     fn feed(&mut self, chunk: &[u8]) {
@@ -277,27 +610,45 @@ impl Environment {
         }
     }
 
-    /// Takes what is in the pipe now. All a runtime wrote before its answer is there when the answer is.
-    pub(crate) fn drain_output(&mut self) {
+    /// Reads once; `false` when there is nothing more now.
+    fn read_output(&mut self) -> bool {
         let mut chunk = [0u8; 16 * 1_024];
-        // A pipe holds 64 KiB unless enlarged; somebody who keeps writing is not waited for.
-        for _ in 0..64 {
-            match rustix::io::read(&self.output, &mut chunk) {
-                Ok(read) if read > 0 => {
-                    self.feed(chunk.get(..read).unwrap_or_default());
-                }
-                Err(Errno::INTR) => {}
-                _ => break,
+        let Ok(output) = self.output.fd() else {
+            self.output_open = false;
+            return false;
+        };
+        match rustix::io::read(output, &mut chunk) {
+            Ok(read) if read > 0 => {
+                self.feed(chunk.get(..read).unwrap_or_default());
+                true
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => false,
+            // An environment without a log serves nobody any more.
+            _ => {
+                self.output_open = false;
+                false
             }
         }
     }
 
-    /// Reads the memory in use; `true` when it is over the function's limit.
+    /// Takes what is in the pipe now. All a runtime wrote before its answer is there when the answer is.
+    pub(crate) fn drain_output(&mut self) {
+        // A pipe holds 64 KiB unless enlarged; somebody who keeps writing is not waited for.
+        for _ in 0..64 {
+            if !self.read_output() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the memory in use; `true` when it is over the function's limit, or the host has found it so.
     pub(crate) fn look_at_memory(&mut self) -> bool {
         self.memory_read_ms = self.clock.now_ms();
-        let Some(memory) = self.process.memory() else { return false };
+        let killed = self.process.out_of_memory();
+        let Some(memory) = self.process.memory() else { return killed };
         self.peak_bytes = self.peak_bytes.max(memory.peak);
-        memory.now > u64::from(self.revision.memory_mb) * 1_024 * 1_024
+        killed || memory.now > u64::from(self.revision.memory_mb) * 1_024 * 1_024
     }
 
     /// Whether memory was last read so long ago that a report should read it again.

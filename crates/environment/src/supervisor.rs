@@ -19,7 +19,7 @@ use crate::{
     log::Report,
     options::{Credentials, LogSink, Options},
     pool::{Failed, Failure, Grant, INIT_MS_MAX, Shared},
-    process::{Ending, Environment},
+    process::{Call, Ending, Environment, too_large},
     runtimes::Installed,
     state::Refused,
 };
@@ -203,15 +203,14 @@ async fn invoke(environment: &mut Environment, revision: &Revision, invocation: 
     environment.log.begin();
     environment.log.line(format!("START RequestId: {} Version: {}", invocation.request_id, revision.version));
     let begun = Instant::now();
-    let about = serde_json::json!({
-        "id": invocation.request_id,
-        "deadline": epoch_ms().saturating_add(timeout.as_millis() as u64),
-        "arn": invocation.invoked_arn,
-        "trace": invocation.trace_id,
-        "clientContext": invocation.client_context,
-    });
-    let about = about.to_string().into_bytes();
-    let ending = environment.invoke(&about, &invocation.payload, begun + timeout).await;
+    let call = Call {
+        id: &invocation.request_id,
+        deadline_ms: epoch_ms().saturating_add(timeout.as_millis() as u64),
+        arn: &invocation.invoked_arn,
+        trace: invocation.trace_id.as_deref(),
+        client_context: invocation.client_context.as_deref(),
+    };
+    let ending = environment.invoke(&call, &invocation.payload, begun + timeout, None).await;
     let duration_us = begun.elapsed().as_micros() as u64;
     let (payload, function_error, healthy, trouble) = conclude(ending, revision, invocation);
     if let Some(trouble) = &trouble {
@@ -308,13 +307,6 @@ fn timed_out(revision: &Revision) -> String {
 fn document(kind: &str, request_id: &str, text: &str) -> Bytes {
     let message = format!("RequestId: {request_id} Error: {text}");
     Bytes::from(serde_json::json!({ "errorType": kind, "errorMessage": message }).to_string())
-}
-
-fn too_large() -> Bytes {
-    Bytes::from(format!(
-        "{{\"errorMessage\":\"Response payload size exceeded maximum allowed payload size ({RESULT_BYTES_MAX} \
-         bytes).\",\"errorType\":\"Function.ResponseSizeTooLarge\"}}"
-    ))
 }
 
 fn exit_text(exit: Exit) -> String {
