@@ -27,6 +27,7 @@ pub mod runtimes;
 mod spec;
 pub mod state;
 mod supervisor;
+mod trees;
 
 pub use options::{Credentials, DeprecatedRuntimes, LogSink, NoCredentials, Options, RoleCredentials, TracingLogs};
 pub use supervisor::{RUNTIME_DIR, Supervisor, prepare};

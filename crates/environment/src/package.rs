@@ -66,6 +66,12 @@ pub enum PackageError {
 }
 
 impl PackageError {
+    /// Whether it is the package's fault; otherwise the same package may be taken another time.
+    #[must_use]
+    pub fn is_package(&self) -> bool {
+        !matches!(self, PackageError::Io(_))
+    }
+
     /// What was found, for the log; equal to the text for kinds that have no more to tell.
     #[must_use]
     pub fn detail(&self) -> String {

@@ -17,11 +17,11 @@ use crate::{
     launch::{Exit, Launch, Process, Spec, on_reactor},
     log::Log,
     options::{Credentials, LogSink, Options},
-    package,
     process::{Ending, Environment, Speaks},
     runtimes::{self, Installed},
     spec::{Place, arguments, variables},
     state::{self, Effect, EnvironmentId, Limits, Machine, Refused, Ticket},
+    trees,
 };
 
 /// How long a function may take to load, milliseconds; after that it is tried once more under its own timeout.
@@ -451,7 +451,7 @@ impl Shared {
             tracing::error!(function = revision.function, %error, "{what}");
             Failure::Unavailable(what.to_owned())
         };
-        let tree = self.tree(revision)?;
+        let (tree, layers) = self.trees(revision)?;
         let scratch = self.scratch(id);
         let credentials = self.credentials.for_role(&revision.role_arn, &revision.function);
         let lives_ms = credentials.as_ref().map_or(u64::MAX, |credentials| {
@@ -465,7 +465,7 @@ impl Shared {
             program: resolved.interpreter.path.clone(),
             directory: place.tree.clone(),
             code: Some(place.tree.clone()),
-            layers: None,
+            layers,
             memory_mb: revision.memory_mb,
             tmp_mb: revision.ephemeral_storage_mb,
             scratch,
@@ -492,27 +492,15 @@ impl Shared {
         Ok(Prepared { launched, load, lives_ms, banner })
     }
 
-    /// The unpacked code of a revision, unpacked now if it is not there.
-    fn tree(&self, revision: &Revision) -> Result<PathBuf, Failure> {
-        let root = self.options.data_dir.join("code");
-        let hash = &revision.code_sha256;
-        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(Failure::Unavailable("the function's code has no valid hash".into()));
-        }
-        let tree = root.join(hash);
-        if tree.is_dir() {
-            return Ok(tree);
-        }
-        let found = package::unpack(&revision.code_zip, &root).map_err(|error| {
+    /// The unpacked code and the merged layers of a revision, unpacked now if they are not there.
+    fn trees(&self, revision: &Revision) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+        let data_dir = &self.options.data_dir;
+        let both = trees::code(data_dir, revision).and_then(|code| Ok((code, trees::layers(data_dir, revision)?)));
+        both.map_err(|error| {
             let detail = error.detail();
             tracing::error!(function = revision.function, detail, "a package could not be unpacked");
             Failure::Unavailable("the function's code could not be unpacked".into())
-        })?;
-        if found != tree {
-            tracing::error!(function = revision.function, "a stored package does not have the hash it is stored under");
-            return Err(Failure::Unavailable("the function's code is damaged".into()));
-        }
-        Ok(tree)
+        })
     }
 
     /// Passes gathered log lines on.

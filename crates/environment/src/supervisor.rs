@@ -18,10 +18,12 @@ use crate::{
     launch::{Exit, Launch, Plain},
     log::Report,
     options::{Credentials, LogSink, Options},
+    package::PackageError,
     pool::{Failed, Failure, Grant, INIT_MS_MAX, Shared},
     process::{Call, Ending, Environment, too_large},
     runtimes::Installed,
     state::Refused,
+    trees,
 };
 
 /// How long a request waits for an environment beyond what loading one may take, milliseconds: the gateway's own limit.
@@ -110,6 +112,27 @@ impl Supervisor {
         self.shared.retire(|revision| {
             revision.account == account && revision.region == region && revision.function == function
         });
+    }
+
+    /// As [`Supervisor::retire`], sparing the revisions that `keep` names: a new `$LATEST` leaves versions warm.
+    pub fn retire_unless(&self, account: &str, region: &str, function: &str, keep: impl Fn(&Revision) -> bool) {
+        self.shared.retire(|revision| {
+            revision.account == account
+                && revision.region == region
+                && revision.function == function
+                && !keep(revision)
+        });
+    }
+
+    /// Unpacks a revision's code and layers, unless they are there already, so that its first invocation need not.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When a package is refused, or the disk's fault.
+    pub fn unpack(&self, revision: &Revision) -> Result<(), PackageError> {
+        let data_dir = &self.shared.options.data_dir;
+        trees::code(data_dir, revision)?;
+        trees::layers(data_dir, revision).map(|_| ())
     }
 
     /// Takes no more requests, gives those running `grace` to end, then kills everything and waits until it is gone.
