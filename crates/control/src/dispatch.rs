@@ -24,6 +24,7 @@ use crate::{
         invoke::SignedInvoke,
         test_invoke::{self, TestInvoke},
     },
+    preparing::patiently,
     reader::{SnapshotReader, unavailable},
     registry::{self, Exchange, Run},
     trail, upload,
@@ -431,7 +432,8 @@ impl Known<'_> {
             let done = self.call.inner.upload(self.op, upload, text, &mut params);
             done.map_err(|error| refuse(error, &params))?;
         }
-        let output = self.commit(entry, &params, shown(&params)).map_err(|error| refuse(error, &params))?;
+        let commit = || self.commit(entry, &params, shown(&params));
+        let output = patiently(&self.call.inner.preparing, commit).map_err(|error| refuse(error, &params))?;
         Ok(protocol::encode(self.op, &output, &self.call.request_id).into())
     }
 

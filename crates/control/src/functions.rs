@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use lambda::directory::{QualifierKey, Target};
+use lambda::{
+    directory::{Loaded, QualifierKey, Target},
+    invoke::Revision,
+};
+use tokio::sync::{Notify, futures::Notified};
 
 /// Which function: owner, region and bare name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,10 +32,26 @@ impl From<&QualifierKey> for FunctionKey {
 /// One function: what each qualifier leads to, and how many invocations are under way.
 pub struct Function {
     targets: HashMap<String, Arc<Target>>,
+    provisioned: Vec<(Arc<Revision>, u32)>,
     in_flight: Arc<AtomicU32>,
 }
 
 impl Function {
+    /// What is to have environments ready, and how many.
+    #[must_use]
+    pub fn provisioned(&self) -> &[(Arc<Revision>, u32)] {
+        &self.provisioned
+    }
+
+    /// Whether some qualifier leads to this revision.
+    #[must_use]
+    pub fn runs(&self, revision: &Revision) -> bool {
+        let same = |own: &Revision| own.version == revision.version && own.revision_id == revision.revision_id;
+        self.targets.values().any(|target| {
+            same(&target.revision) || target.additional.as_ref().is_some_and(|(second, _)| same(second))
+        })
+    }
+
     /// What a qualifier leads to; the empty one is the function itself.
     #[must_use]
     pub fn target(&self, qualifier: &str) -> Option<&Arc<Target>> {
@@ -62,6 +82,7 @@ impl Drop for InFlight {
 #[derive(Default)]
 pub struct Functions {
     by_key: RwLock<HashMap<FunctionKey, Option<Arc<Function>>>>,
+    changed: Notify,
 }
 
 impl Functions {
@@ -72,17 +93,24 @@ impl Functions {
     }
 
     /// Puts what the store says now and gives it back. The count of invocations under way goes on.
-    pub fn set(&self, key: FunctionKey, targets: Vec<(QualifierKey, Target)>) -> Option<Arc<Function>> {
+    pub fn set(&self, key: FunctionKey, loaded: Loaded) -> Option<Arc<Function>> {
         let mut by_key = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
-        let function = if targets.is_empty() {
+        let function = if loaded.targets.is_empty() {
             None
         } else {
             let before = by_key.get(&key).and_then(Option::as_ref);
             let in_flight = before.map(|function| Arc::clone(&function.in_flight)).unwrap_or_default();
-            let targets = targets.into_iter().map(|(key, target)| (key.qualifier, Arc::new(target))).collect();
-            Some(Arc::new(Function { targets, in_flight }))
+            let targets = loaded.targets.into_iter().map(|(key, target)| (key.qualifier, Arc::new(target))).collect();
+            Some(Arc::new(Function { targets, provisioned: loaded.provisioned, in_flight }))
         };
         by_key.insert(key, function.clone());
+        drop(by_key);
+        self.changed.notify_waiters();
         function
+    }
+
+    /// Ready at the next change of any function after this call.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 }

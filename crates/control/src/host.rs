@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use environment::{Supervisor, runtimes::runnable};
-use service::Host;
+use service::{Host, Provisioned};
 
-use crate::vault::{Vault, random};
+use crate::{
+    functions::{FunctionKey, Functions},
+    provisioned,
+    vault::{Vault, random},
+};
 
 /// [`Host`] over the installation's vault and the node's interpreters.
 pub struct NodeHost {
     pub(crate) vault: Arc<Vault>,
-    /// Absent where no operation runs that asks for runtimes.
-    pub(crate) runner: Option<Supervisor>,
+    /// Absent where no operation runs that asks for runtimes or functions.
+    pub(crate) functions: Option<(Supervisor, Arc<Functions>)>,
 }
 
 impl Host for NodeHost {
@@ -28,7 +32,15 @@ impl Host for NodeHost {
     }
 
     fn runtime(&self, identifier: &str) -> Result<Option<String>, String> {
-        let runner = self.runner.as_ref().ok_or("no function runs here")?;
+        let (runner, _) = self.functions.as_ref().ok_or("no function runs here")?;
         runnable(identifier, runner.installed()).map(|resolved| resolved.warning).map_err(|refusal| refusal.message)
+    }
+
+    fn provisioned(&self, account: &str, region: &str, function: &str, qualifier: &str) -> Provisioned {
+        let key = FunctionKey { account: account.to_owned(), region: region.to_owned(), name: function.to_owned() };
+        let Some((runner, functions)) = &self.functions else { return Provisioned::default() };
+        let function = functions.known(&key).flatten();
+        let target = function.as_ref().and_then(|function| function.target(qualifier));
+        target.map_or_else(Provisioned::default, |target| provisioned::of(runner, target))
     }
 }

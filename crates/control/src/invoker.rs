@@ -110,6 +110,7 @@ impl Inner {
         invocation: Invocation,
     ) -> Result<Outcome, RunError> {
         let Permitted { key, function, target, attribution } = permitted;
+        let (function, target) = self.ready(&FunctionKey::from(&key), &key.qualifier, function, target).await?;
         let Some(_in_flight) = function.enter(&target) else {
             return Err(RunError::Throttled { reason: "ReservedFunctionConcurrentInvocationLimitExceeded" });
         };

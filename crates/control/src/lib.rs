@@ -18,6 +18,8 @@ mod host;
 mod invoker;
 pub mod lint;
 mod logs;
+mod preparing;
+mod provisioned;
 mod publish;
 mod reader;
 mod registry;
@@ -89,7 +91,8 @@ pub(crate) struct Inner {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     audit: Arc<Audit>,
-    functions: Functions,
+    functions: Arc<Functions>,
+    preparing: preparing::Preparing,
     runner: Supervisor,
     logs: LogWriter,
     compiled: Compiled,
@@ -117,6 +120,7 @@ impl Control {
         gateway_options: gateway::Options,
     ) -> Result<Self, ServiceError> {
         let refusals = (options.decisions_max > 0).then(|| gateway::Ring::new(options.decisions_max, rand::random()));
+        let (preparing, waiting) = preparing::Preparing::new();
         let inner = Arc::new(Inner {
             refusals,
             options,
@@ -124,7 +128,8 @@ impl Control {
             store,
             vault,
             clock: Arc::clone(&clock),
-            functions: Functions::default(),
+            functions: Arc::default(),
+            preparing,
             runner,
             logs: logs.clone(),
             compiled: Compiled::default(),
@@ -141,6 +146,7 @@ impl Control {
         let gateway =
             Gateway::new(gateway_options, ports, Arc::new(clock::GatewayClock(clock)), Arc::new(gateway::ThreadRandom));
         inner.gateway.get_or_init(|| gateway);
+        preparing::start(Arc::downgrade(&inner), waiting);
         inner.publish_all()?;
         delivery::start(Arc::clone(&inner));
         Ok(Self { inner })
@@ -204,7 +210,10 @@ impl Inner {
     }
 
     fn host(&self) -> NodeHost {
-        NodeHost { vault: Arc::clone(&self.vault), runner: Some(self.runner.clone()) }
+        NodeHost {
+            vault: Arc::clone(&self.vault),
+            functions: Some((self.runner.clone(), Arc::clone(&self.functions))),
+        }
     }
 
     fn uuid(&self) -> String {

@@ -14,7 +14,11 @@ use apigateway::{
     usage_plan::{self, UsagePlan, UsagePlanKey},
 };
 use gateway::Program;
-use lambda::directory;
+use lambda::{
+    directory::{self, Loaded},
+    invoke::Revision,
+    provisioned::{self, ProvisionedConcurrency},
+};
 use platform::cloudtrail::trail;
 use service::{Key, Parent, Record as _, Result, Scope, ServiceError, Tx};
 
@@ -54,7 +58,7 @@ impl Inner {
         for (scope, name) in functions {
             if let Err(error) = self.publish_function(&scope, &name) {
                 tracing::error!(function = name, cause = ?error.cause, "a function cannot be run: {}", error.message);
-                self.functions.set(function_key(&scope, &name), Vec::new());
+                self.functions.set(function_key(&scope, &name), Loaded::default());
             }
         }
         for scope in key_places {
@@ -71,8 +75,8 @@ impl Inner {
         drop(turn);
     }
 
-    /// Publishes every stage and every trail of the installation: the start of a server. Functions follow when first asked
-    /// for.
+    /// Publishes every stage and every trail of the installation, and the functions that have provisioned concurrency: the
+    /// start of a server. Other functions follow when first asked for. What is outstanding of functions goes on.
     ///
     /// # Errors
     /// 5xx when the store cannot be read. A stage that does not compile is logged and not served.
@@ -99,6 +103,11 @@ impl Inner {
             }
         }
         let accounts = trail::accounts(&mut tx)?;
+        self.resume(&mut tx)?;
+        for provisioned::ProvisionedFunction { account, region, function } in provisioned::functions(&mut tx)? {
+            let (scope, noun) = (Scope::regional(account, region), lambda::function::Function::NOUN);
+            keys.push(Key { scope, noun, parent: String::new(), id: function });
+        }
         self.publish(&keys);
         // A key is of use only where its account has an API.
         key_places.iter().try_for_each(|scope| self.publish_keys(scope))?;
@@ -124,21 +133,27 @@ impl Inner {
         Ok(())
     }
 
-    fn publish_function(&self, scope: &Scope, name: &str) -> Result<Option<Arc<Function>>> {
+    /// Everything the store says of a function.
+    pub(crate) fn load_function(&self, scope: &Scope, name: &str) -> Result<Loaded> {
         let mut reader = SnapshotReader::new(&*self.store, &self.vault)?;
-        let mut tx = Tx::new(&mut reader);
-        let targets = directory::load(scope, name, &mut tx, |blob| self.code_path(blob))?;
+        directory::load(scope, name, &mut Tx::new(&mut reader), |blob| self.code_path(blob))
+    }
+
+    fn publish_function(&self, scope: &Scope, name: &str) -> Result<Option<Arc<Function>>> {
+        let loaded = self.load_function(scope, name)?;
         let key = function_key(scope, name);
-        let before = self.functions.known(&key).flatten();
-        let function = self.functions.set(key, targets);
-        // A permission changes nothing about what runs: warm environments are kept then.
-        let runs = |function: &Option<Arc<Function>>| {
-            let target = function.as_ref()?.target(lambda::name::LATEST)?;
-            Some(target.revision.revision_id.clone())
-        };
-        if before.is_some() && runs(&before) != runs(&function) {
-            self.runner.retire(&scope.account, &scope.region, name);
+        if !loaded.unprepared.is_empty() {
+            self.preparing.ask(&key);
         }
+        let before = self.functions.known(&key).flatten();
+        let function = self.functions.set(key, loaded);
+        // A permission changes nothing about what runs, nor does a new `$LATEST` about versions: warm environments are
+        // kept then.
+        if before.is_some() {
+            let keep = |revision: &Revision| function.as_ref().is_some_and(|function| function.runs(revision));
+            self.runner.retire_unless(&scope.account, &scope.region, name, keep);
+        }
+        self.provide(before.as_deref(), function.as_deref());
         Ok(function)
     }
 
@@ -194,9 +209,10 @@ fn function_key(scope: &Scope, name: &str) -> FunctionKey {
 fn directory_function(key: &Key) -> Option<&str> {
     match key.noun {
         lambda::function::Function::NOUN => Some(&key.id),
-        lambda::version::Version::NOUN | lambda::alias::Alias::NOUN | lambda::permission::ResourcePolicy::NOUN => {
-            Some(&key.parent)
-        }
+        lambda::version::Version::NOUN
+        | lambda::alias::Alias::NOUN
+        | lambda::permission::ResourcePolicy::NOUN
+        | ProvisionedConcurrency::NOUN => Some(&key.parent),
         _ => None,
     }
 }

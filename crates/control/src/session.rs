@@ -43,7 +43,7 @@ impl RoleSessions {
         let account = policy::Arn::parse(role_arn).map(|arn| arn.account().to_owned()).unwrap_or_default();
         let identity = iam::principal::role_identity(&mut tx, &account, &role.role_name, session)?;
         let (Some(identity), true) = (identity, trusts) else { return Ok(None) };
-        let mut host = NodeHost { vault: Arc::clone(&self.vault), runner: None };
+        let mut host = NodeHost { vault: Arc::clone(&self.vault), functions: None };
         let issued = sts::issue(&mut host, self.clock.now(), &account, identity, DURATION_S, Vec::new());
         Ok(Some(RoleCredentials {
             access_key_id: issued.access_key_id,

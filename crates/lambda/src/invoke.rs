@@ -121,6 +121,11 @@ pub enum RunError {
     },
     /// Result or event over the limit; HTTP 413.
     TooLarge,
+    /// It is being created, or could not be: HTTP 409 `ResourceConflictException`.
+    NotReady {
+        /// AWS's `State`: `Pending` or `Failed`.
+        state: &'static str,
+    },
     /// The node cannot run it: HTTP 500 `ServiceException` with this text.
     Unavailable(String),
 }

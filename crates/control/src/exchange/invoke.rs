@@ -222,6 +222,9 @@ fn run_error(error: RunError) -> ServiceError {
             .with_field("Type", "User"),
         RunError::TooLarge => ServiceError::new("RequestTooLargeException", 413, "The event is larger than 6 MB.")
             .with_field("Type", "User"),
+        RunError::NotReady { state } => {
+            ServiceError::new("ResourceConflictException", 409, lambda::life::not_now(state)).with_field("Type", "User")
+        }
         RunError::Unavailable(text) => ServiceError::new("ServiceException", 500, text).with_field("Type", "Service"),
     }
 }
