@@ -20,10 +20,27 @@ pub(crate) struct Batch {
     pub(crate) lines: Vec<(u64, String)>,
 }
 
-/// Takes a runtime's output apart.
+/// First bytes of a record in the output: a message of known length, whatever it holds. The fourth byte tells format
+/// and level.
+const RECORD_MARK: [u8; 3] = [0xa5, 0x5a, 0x00];
+/// Mark and kind, length, time.
+const RECORD_HEADER_BYTES: usize = 4 + 4 + 8;
+
+/// What the next byte of the output belongs to.
+enum Reading {
+    Line,
+    /// The header of a record, as far as it has come.
+    Header(Vec<u8>),
+    /// The text of a record, of which this much is to come.
+    Record(usize),
+}
+
+/// Takes a runtime's output apart: lines, and the records our bootstraps (and AWS's clients) write so that a message of
+/// several lines stays one event. A function may write either; it can confuse no log but its own.
 pub(crate) struct Log {
     pub(crate) group: String,
     pub(crate) stream: String,
+    reading: Reading,
     partial: Vec<u8>,
     lines: Vec<(u64, String)>,
     bytes: usize,
@@ -40,6 +57,7 @@ impl Log {
         Log {
             group: format!("/aws/lambda/{function}"),
             stream: format!("{year:04}/{month:02}/{day:02}/[{version}]{id}"),
+            reading: Reading::Line,
             partial: Vec::new(),
             lines: Vec::new(),
             bytes: 0,
@@ -64,27 +82,96 @@ impl Log {
             self.allowance = self.allowance.saturating_add(gained).min(RATE_BYTES_S);
         }
         while !chunk.is_empty() {
-            let end = chunk.iter().position(|byte| *byte == b'\n');
-            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
-            let length = end.unwrap_or(chunk.len()).min(room);
-            let (text, rest) = chunk.split_at_checked(length).unwrap_or((chunk, &[]));
-            let cost = (text.len() + LINE_COST) as u64;
+            chunk = match &mut self.reading {
+                Reading::Line => self.feed_line(chunk),
+                Reading::Header(_) => self.feed_header(chunk),
+                Reading::Record(left) => {
+                    let (text, rest) = chunk.split_at_checked(*left).unwrap_or((chunk, &[]));
+                    *left = left.saturating_sub(text.len());
+                    let whole = *left == 0;
+                    self.keep(text);
+                    if whole {
+                        self.end_record();
+                    }
+                    rest
+                }
+            };
+        }
+    }
+
+    /// Takes text up to the end of a line or the beginning of a record; gives what is left.
+    fn feed_line<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
+        let end = chunk.iter().position(|byte| *byte == b'\n' || *byte == RECORD_MARK[0]);
+        let (text, rest) = chunk.split_at_checked(end.unwrap_or(chunk.len())).unwrap_or((chunk, &[]));
+        self.keep(text);
+        match rest.split_first() {
+            Some((b'\n', rest)) => {
+                self.flush_partial();
+                rest
+            }
+            Some((_, rest)) => {
+                self.reading = Reading::Header(vec![RECORD_MARK[0]]);
+                rest
+            }
+            None => rest,
+        }
+    }
+
+    /// Takes a byte of what may be the header of a record; what turns out not to be one is text.
+    fn feed_header<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
+        let Reading::Header(header) = &mut self.reading else { return chunk };
+        let Some((byte, rest)) = chunk.split_first() else { return chunk };
+        if RECORD_MARK.get(header.len()).is_some_and(|expected| expected != byte) {
+            let text = std::mem::take(header);
+            self.reading = Reading::Line;
+            self.keep(&text);
+            return chunk;
+        }
+        header.push(*byte);
+        if header.len() == RECORD_HEADER_BYTES {
+            let length = header.get(4..8).and_then(|bytes| bytes.first_chunk::<4>()).copied().unwrap_or_default();
+            self.flush_partial();
+            self.reading = Reading::Record(u32::from_be_bytes(length) as usize);
+            if length == [0; 4] {
+                self.end_record();
+            }
+        }
+        rest
+    }
+
+    /// A message that ends its last line itself has no empty one behind it.
+    fn end_record(&mut self) {
+        self.reading = Reading::Line;
+        if self.partial.last() == Some(&b'\n') {
+            self.partial.pop();
+        }
+        self.flush_partial();
+    }
+
+    /// Keeps text if the allowance has room for it, in pieces of the longest line.
+    fn keep(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len()).max(1);
+            let (piece, rest) = text.split_at_checked(room).unwrap_or((text, &[]));
+            let cost = (piece.len() + LINE_COST) as u64;
             if cost <= self.allowance {
                 self.allowance -= cost;
-                self.partial.extend_from_slice(text);
+                self.partial.extend_from_slice(piece);
             } else {
-                self.dropped = self.dropped.saturating_add(text.len() as u64 + 1);
+                self.dropped = self.dropped.saturating_add(piece.len() as u64 + 1);
             }
-            let whole = end == Some(length);
-            chunk = if whole { rest.get(1..).unwrap_or_default() } else { rest };
-            if whole || self.partial.len() >= LINE_BYTES_MAX {
+            if self.partial.len() >= LINE_BYTES_MAX {
                 self.flush_partial();
             }
+            text = rest;
         }
     }
 
     /// Adds a line of the platform.
     pub(crate) fn line(&mut self, text: String) {
+        if let Reading::Header(header) = std::mem::replace(&mut self.reading, Reading::Line) {
+            self.keep(&header);
+        }
         self.flush_partial();
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
@@ -186,6 +273,39 @@ mod tests {
         }
         log.line("END".into());
         assert_eq!(texts(&mut log), ["ab", "c", "d", "END"]);
+    }
+
+    fn record(text: &str) -> Vec<u8> {
+        [&[0xa5, 0x5a, 0, 3][..], &(text.len() as u32).to_be_bytes(), &[0; 8], text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_record_is_one_event_whatever_it_holds() {
+        let mut log = Log::new("f", "$LATEST", "0");
+        let wire = [
+            b"raw ".to_vec(),
+            record("two\nlines\n"),
+            record(""),
+            b"\xa5\x5a\xff is no record\n".to_vec(),
+            record("end"),
+            b"\xa5".to_vec(),
+        ]
+        .concat();
+        for size in [1, 2, 7, wire.len()] {
+            wire.chunks(size).for_each(|chunk| log.feed(chunk, 0));
+            log.line("END".into());
+            let expected = ["raw ", "two\nlines", "\u{fffd}Z\u{fffd} is no record", "end", "\u{fffd}", "END"];
+            assert_eq!(texts(&mut log), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_never_ends_holds_nothing_up() {
+        let mut log = Log::new("f", "$LATEST", "0");
+        log.feed(&[0xa5, 0x5a, 0, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, b'x', b'\n', b'y'], 0);
+        log.line("END".into());
+        log.feed(b"next\n", 0);
+        assert_eq!(texts(&mut log), ["x\ny", "END", "next"]);
     }
 
     #[test]

@@ -10,23 +10,21 @@
 // forms are those of AWS's own runtime interface client, re-implemented.
 
 const fs = require('fs');
-const path = require('path');
-const util = require('util');
-const { Writable } = require('stream');
-const { pathToFileURL } = require('url');
 
 const { readSync, writeSync, existsSync, readFileSync } = fs;
 const { parse, stringify } = JSON;
-const { format } = util;
-const isNativeError = util.types.isNativeError;
 const immediately = setImmediate;
 const reallyExit = process.reallyExit.bind(process);
 const now = Date.now;
 
 const SOCKET = 3;
 const HEADER = 13;
-const KIND = { LOAD: 1, INVOKE: 2, HELLO: 16, READY: 17, RESULT: 18, ERROR: 19, INIT_ERROR: 20 };
+const KIND = {
+  LOAD: 1, INVOKE: 2, HELLO: 16, READY: 17, RESULT: 18, ERROR: 19, INIT_ERROR: 20, STREAM_START: 21, STREAM_CHUNK: 22,
+  STREAM_END: 23,
+};
 const FLAG_EXITING = 1;
+const CHUNK_BYTES_MAX = 1024 * 1024;
 const RESULT_BYTES_MAX = 6291556;
 const BUFFER_BYTES = 64 * 1024;
 
@@ -97,27 +95,116 @@ function send(kind, sequence, text, flags) {
   }
 }
 
+function sendBytes(kind, sequence, bytes) {
+  const head = Buffer.allocUnsafe(HEADER);
+  head.writeUInt32LE(HEADER - 4 + bytes.length, 0);
+  head[4] = kind;
+  head.writeBigUInt64LE(sequence, 5);
+  try {
+    writeAll(SOCKET, bytes.length <= BUFFER_BYTES ? Buffer.concat([head, bytes]) : head);
+    if (bytes.length > BUFFER_BYTES) writeAll(SOCKET, bytes);
+  } catch {
+    reallyExit(1);
+  }
+}
+
+// The server learns that the process runs before the rest of this file costs time.
+sendBytes(KIND.HELLO, 0n, Buffer.from([1, 0, 0, 0]));
+
+const path = require('path');
+const util = require('util');
+const { Writable } = require('stream');
+const { pathToFileURL } = require('url');
+
+const { format } = util;
+const { isNativeError } = util.types;
+
+// Started without a function, this process has time until it gets one: what most functions need is loaded meanwhile.
+if (!process.env.AWS_LAMBDA_FUNCTION_NAME) {
+  for (const name of ['async_hooks', 'buffer', 'crypto', 'dns', 'events', 'http', 'https', 'net', 'os', 'querystring',
+    'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'zlib']) {
+    require(name);
+  }
+}
+
 // ------------------------------------------------------------------------------------------------ log
 
 let requestId;
+let sayError;
 
-function say(level, message) {
-  // One message is one event: AWS joins its lines with carriage returns.
-  const line = `${new Date(now()).toISOString()}\t${requestId}\t${level}\t${message.replace(/\n/g, '\r')}\n`;
+/**
+ * Writes one event of the log: a record of kind, length, time and text, so that a message of several lines stays one.
+ * The form is that of AWS's telemetry descriptor; here it goes through standard output, in order with what else does.
+ */
+function record(kind, time, text) {
+  const length = Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafe(16 + length);
+  bytes.writeUInt32BE(kind, 0);
+  bytes.writeUInt32BE(length, 4);
+  bytes.writeBigInt64BE(BigInt(time) * 1000n, 8);
+  bytes.write(text, 16);
   try {
-    writeAll(1, Buffer.from(line));
+    writeAll(1, bytes);
   } catch {
     // The log is closed; the function goes on.
   }
 }
 
-function patchConsole() {
-  const levels = {
-    trace: 'TRACE', debug: 'DEBUG', log: 'INFO', info: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL',
-  };
-  for (const [method, level] of Object.entries(levels)) {
-    console[method] = (...values) => say(level, format(...values));
+const nameOf = (error) => (error && error.constructor && error.constructor.name) || 'UnknownError';
+const linesOf = (stack, otherwise) => (typeof stack === 'string' ? stack.split('\n') : otherwise);
+
+function withErrors(_key, value) {
+  if (!(value instanceof Error)) return value;
+  return Object.assign({
+    errorType: nameOf(value), errorMessage: value.message, stackTrace: linesOf(value.stack, value.stack),
+  }, value);
+}
+
+function jsonOf(time, level, values) {
+  const event = { timestamp: new Date(time).toISOString(), level, requestId };
+  if (values.length === 1) {
+    event.message = values[0];
+    try {
+      return stringify(event, withErrors);
+    } catch {
+      event.message = format(event.message);
+      return stringify(event);
+    }
   }
+  event.message = format(...values);
+  const error = values.find((value) => value instanceof Error);
+  if (error) {
+    Object.assign(event, {
+      errorType: nameOf(error), errorMessage: error.message, stackTrace: linesOf(error.stack, []),
+    });
+  }
+  return stringify(event);
+}
+
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+
+function patchConsole() {
+  const json = (process.env.AWS_LAMBDA_LOG_FORMAT || '').toUpperCase() === 'JSON';
+  const least = Math.max(0, LEVELS.indexOf((process.env.AWS_LAMBDA_LOG_LEVEL || '').toUpperCase()));
+  LEVELS.forEach((level, index) => {
+    const kind = ((json ? 0xa55a0002 : 0xa55a0003) | ((index + 1) << 2)) >>> 0;
+    const say = json
+      ? (...values) => {
+        const time = now();
+        record(kind, time, jsonOf(time, level, values));
+      }
+      : (...values) => {
+        const time = now();
+        record(kind, time, `${new Date(time).toISOString()}\t${requestId}\t${level}\t${format(...values)}\n`);
+      };
+    console[level.toLowerCase()] = index >= least || level === 'FATAL' ? say : () => {};
+  });
+  console.log = console.info;
+  const { error: sayAtError } = console;
+  const asError = (error) => (error instanceof Error ? error : new Error(error));
+  sayError = json
+    ? (_title, error) => sayAtError(asError(error))
+    : (title, error) => sayAtError(title, `\t${formatted(asError(error))}`);
 }
 
 function withEnumerable(_key, value) {
@@ -127,14 +214,12 @@ function withEnumerable(_key, value) {
   return shown;
 }
 
-function sayError(title, error) {
-  let text;
+function formatted(error) {
   try {
-    text = stringify(error, withEnumerable);
+    return stringify(error, withEnumerable);
   } catch {
-    text = stringify(describe(error));
+    return stringify(describe(error));
   }
-  say('ERROR', `${title} \t${text}`);
 }
 
 // ------------------------------------------------------------------------------------------------ errors
@@ -233,38 +318,78 @@ async function loadHandler(root, handler) {
 }
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 
-/** Collects what a streaming handler writes: callers of Invoke without streaming get it whole. */
+/** What a streaming handler writes to. Writes block while the reader is slower, as everything does on this socket. */
 class ResponseStream extends Writable {
-  constructor() {
-    super();
-    this.chunks = [];
-    this.bytes = 0;
+  constructor(sequence, highWaterMark) {
+    super(highWaterMark === undefined ? {} : { highWaterMark });
+    // Not visible to what iterates over the stream's properties.
+    Object.defineProperties(this, {
+      sequence: { value: sequence },
+      contentType: { value: 'application/octet-stream', writable: true },
+      begun: { value: false, writable: true },
+      written: { value: false, writable: true },
+      _onBeforeFirstWrite: { value: undefined, writable: true },
+    });
   }
 
   setContentType(type) {
-    this.contentType = type;
+    if (this.written) throw runtimeError('InvalidStreamingOperation', 'Cannot set content-type, too late.');
+    this.contentType = String(type);
+  }
+
+  write(chunk, encoding, callback) {
+    let given = chunk;
+    if (typeof given !== 'string' && !Buffer.isBuffer(given) && (given === undefined || given === null
+      || given.constructor !== Uint8Array)) {
+      given = stringify(given);
+    }
+    this.first();
+    return super.write(given, encoding, callback);
+  }
+
+  end(...values) {
+    this.first();
+    return super.end(...values);
+  }
+
+  first() {
+    if (this.written) return;
+    this.written = true;
+    if (typeof this._onBeforeFirstWrite === 'function') this._onBeforeFirstWrite((chunk) => super.write(chunk));
+  }
+
+  begin() {
+    if (this.begun) return;
+    this.begun = true;
+    send(KIND.STREAM_START, this.sequence, this.contentType);
   }
 
   _write(chunk, _encoding, next) {
-    const bytes = Buffer.from(chunk);
-    this.bytes += bytes.length;
-    if (this.bytes <= RESULT_BYTES_MAX) this.chunks.push(bytes);
+    this.begin();
+    for (let at = 0; at < chunk.length; at += CHUNK_BYTES_MAX) {
+      sendBytes(KIND.STREAM_CHUNK, this.sequence, chunk.subarray(at, at + CHUNK_BYTES_MAX));
+    }
     next();
   }
 }
 
 function installGlobals() {
   globalThis.awslambda = {
-    streamifyResponse(handler) {
-      handler[STREAMING] = 'response';
-      return handler;
+    streamifyResponse(given, options) {
+      given[STREAMING] = 'response';
+      if (options && typeof options.highWaterMark === 'number') given[HIGH_WATER_MARK] = Math.trunc(options.highWaterMark);
+      return given;
     },
     HttpResponseStream: {
       from(stream, prelude) {
         stream.setContentType('application/vnd.awslambda.http-integration-response');
-        stream.write(stringify(prelude));
-        stream.write(Buffer.alloc(8));
+        const metadata = stringify(prelude);
+        stream._onBeforeFirstWrite = (write) => {
+          write(metadata);
+          write(new Uint8Array(8));
+        };
         return stream;
       },
     },
@@ -408,21 +533,33 @@ class Invocation {
   }
 
   async stream() {
-    whenEmpty = () => this.fail(runtimeError('NodeJsExit', ''));
+    const stream = new ResponseStream(this.sequence, handler[HIGH_WATER_MARK]);
+    const finished = new Promise((resolve, reject) => {
+      stream.once('finish', resolve);
+      stream.once('error', reject);
+    });
+    finished.catch(() => {});
+    whenEmpty = () => this.endStream(stream, 'Response stream is not finished.');
     try {
-      const stream = new ResponseStream();
-      const result = handler(parse(this.event), stream, this.context());
+      const context = Object.assign(this.context(), { callbackWaitsForEmptyEventLoop: true });
+      const result = handler(parse(this.event), stream, context);
       if (!result || typeof result.then !== 'function') {
-        throw new Error('Streaming does not support non-async handlers.');
+        return this.endStream(stream, 'Streaming does not support non-async handlers.');
       }
-      await result;
-      if (!stream.writableEnded) throw new Error('Response stream is not finished.');
-      if (!stream.writableFinished) await new Promise((resolve) => { stream.once('finish', resolve); });
-      this.succeedWith(stream.bytes > RESULT_BYTES_MAX
-        ? ' '.repeat(RESULT_BYTES_MAX + 1) : Buffer.concat(stream.chunks).toString('utf8'));
+      if (await result !== undefined) console.warn('Streaming handlers ignore return values.');
+      await finished;
+      this.endStream(stream);
     } catch (error) {
-      this.fail(error === undefined || error === null ? 'handled' : error);
+      this.endStream(stream, error === undefined || error === null ? 'handled' : error);
     }
+  }
+
+  endStream(stream, error) {
+    if (this.answered) return;
+    const failed = error !== undefined;
+    if (failed) sayError('Invoke Error', error);
+    stream.begin();
+    this.answer(KIND.STREAM_END, failed ? documentOf(error) : '');
   }
 }
 
@@ -452,15 +589,26 @@ process.on('beforeExit', () => {
   if (act) act();
 });
 
+/** Takes on the environment of the function: what a process gets by being started with it. */
+function become(environment) {
+  for (const name of Object.keys(process.env)) {
+    if (!(name in environment)) delete process.env[name];
+  }
+  for (const name of Object.keys(environment)) process.env[name] = environment[name];
+  // Where modules are looked for is read from the environment once, at the start.
+  require('module')._initPaths();
+}
+
 async function main() {
-  patchConsole();
-  const hello = Buffer.alloc(4);
-  hello.writeUInt32LE(1);
-  send(KIND.HELLO, 0n, hello.toString('latin1'));
   constants = receive((bytes, kind, end) => {
     if (kind !== KIND.LOAD) reallyExit(1);
     return parse(bytes.toString('utf8', HEADER, end));
   });
+  if (constants.environment) {
+    become(constants.environment);
+    process.chdir(constants.taskRoot);
+  }
+  patchConsole();
   installGlobals();
   let loaded;
   try {

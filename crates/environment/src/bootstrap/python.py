@@ -4,15 +4,9 @@ Source of the behaviour: AWS Lambda Developer Guide, "Define Lambda function han
 are those of AWS's own runtime interface client, re-implemented.
 """
 
-import importlib
-import json
-import logging
 import os
-import struct
 import sys
-import time
-import traceback
-from decimal import Decimal
+from struct import Struct
 
 SOCKET = 3
 HEADER = 13
@@ -21,23 +15,13 @@ RESULT_BYTES_MAX = 6291556
 READ_BYTES = 256 * 1024
 
 # Captured before user code can patch them by accident.
-_read, _write, _exit, _getpid, _time = os.read, os.write, os._exit, os.getpid, time.time
-_dumps, _loads = json.dumps, json.loads
-_header = struct.Struct("<IBQ")
-_number = struct.Struct("<I")
+_read, _write, _exit, _getpid = os.read, os.write, os._exit, os.getpid
+_header = Struct("<IBQ")
+_number = Struct("<I")
+_record = Struct(">IIq")
 
 _process = _getpid()
 _request_id = None
-
-
-class Fault(Exception):
-    """An error of the runtime rather than of the function."""
-
-    def __init__(self, kind, message, trace=None):
-        super().__init__(message)
-        self.kind = "Runtime." + kind
-        self.message = message
-        self.trace = trace
 
 
 # ------------------------------------------------------------------------------------------------- frames
@@ -82,6 +66,55 @@ class Socket:
             frame = frame[_write(SOCKET, frame) :]
 
 
+_socket = Socket()
+# The server learns that the process runs before the rest of this file costs time.
+_socket.send(HELLO, 0, _number.pack(1))
+
+import importlib
+import json
+import logging
+import marshal
+import time
+import traceback
+
+_dumps, _loads, _time = json.dumps, json.loads, time.time
+_marshal = marshal.dumps
+
+if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
+    # Started without a function, this process has time until it gets one: what most functions need is loaded meanwhile.
+    for _name in (
+        "base64",
+        "collections.abc",
+        "concurrent.futures",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "functools",
+        "hashlib",
+        "hmac",
+        "inspect",
+        "random",
+        "re",
+        "threading",
+        "typing",
+        "urllib.parse",
+        "urllib.request",
+        "uuid",
+    ):
+        importlib.import_module(_name)
+
+
+class Fault(Exception):
+    """An error of the runtime rather than of the function."""
+
+    def __init__(self, kind, message, trace=None):
+        super().__init__(message)
+        self.kind = "Runtime." + kind
+        self.message = message
+        self.trace = trace
+
+
 # ------------------------------------------------------------------------------------------------- log
 
 
@@ -117,28 +150,87 @@ class Filter(logging.Filter):
         return True
 
 
+LEVELS = {"TRACE": "DEBUG"}
+RESERVED = frozenset(
+    (
+        "name msg args levelname levelno pathname filename module exc_info exc_text stack_info lineno funcName created "
+        "msecs relativeCreated thread threadName processName process aws_request_id tenant_id taskName"
+    ).split()
+)
+TEXT, JSON = 0xA55A0003, 0xA55A0002
+_json_log = False
+
+
+def record_out(kind, level, text):
+    """Writes one event of the log: a record of kind, length, time and text, so that a message of several lines stays one.
+
+    The form is that of AWS's telemetry descriptor; here it goes through standard output, in order with what else does.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    level = min(50, max(0, level)) // 10
+    kind |= (level + 1) << 2 if level else 0
+    frame = memoryview(_record.pack(kind, len(data), int(_time() * 1000000)) + data)
+    try:
+        while frame:
+            frame = frame[_write(1, frame) :]
+    except OSError:
+        # The log is closed; the function goes on.
+        pass
+
+
 class Handler(logging.Handler):
     def emit(self, record):
-        sys.stdout.write(self.format(record))
+        record_out(JSON if _json_log else TEXT, record.levelno, self.format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    def format(self, record):
+        level = min(50, max(0, record.levelno)) // 10 * 10
+        error = record.exc_info
+        event = {
+            "timestamp": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "level": logging.getLevelName(level),
+            "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+            "logger": record.name,
+            "stackTrace": traceback.format_tb(error[2]) if error else None,
+            "errorType": error[0].__name__ if error and error[0] else None,
+            "errorMessage": str(error[1]) if error else None,
+            "requestId": getattr(record, "aws_request_id", None),
+            "location": "{}:{}:{}".format(record.pathname, record.funcName, record.lineno) if error else None,
+        }
+        event.update((key, value) for key, value in record.__dict__.items() if key not in RESERVED and key not in event)
+        event = {key: value for key, value in event.items() if value is not None}
+        return _dumps(event, ensure_ascii=False, default=str) + "\n"
 
 
 def set_up_log():
+    global _json_log
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         setattr(sys, name, Unbuffered(stream))
     logging.Formatter.converter = time.gmtime
+    _json_log = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     handler = Handler()
-    handler.setFormatter(
-        logging.Formatter(
-            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n", "%Y-%m-%dT%H:%M:%S"
-        )
-    )
+    if _json_log:
+        handler.setFormatter(JsonFormatter())
+    else:
+        form = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
+        handler.setFormatter(logging.Formatter(form, "%Y-%m-%dT%H:%M:%S"))
     handler.addFilter(Filter())
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    if LEVELS.get(level, level) in logging._nameToLevel:
+        root.setLevel(LEVELS.get(level, level))
+    root.addHandler(handler)
 
 
 def log_error(document):
+    if _json_log:
+        event = {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "level": "ERROR"}
+        event.update(document)
+        record_out(JSON, logging.ERROR, encode(event).decode())
+        return
     first = "[ERROR]"
     if document["errorType"]:
         first += " " + document["errorType"]
@@ -149,11 +241,7 @@ def log_error(document):
         for line in element.splitlines() or [""]:
             bare = line.lstrip(" ")
             lines.append("\u00a0" * (len(line) - len(bare)) + bare)
-    try:
-        sys.stdout.write("\r".join(lines) + "\n")
-    except Exception:
-        # The log is closed; the function goes on.
-        pass
+    record_out(TEXT, logging.ERROR, "\n".join(lines))
 
 
 # ------------------------------------------------------------------------------------------------- errors
@@ -183,8 +271,93 @@ def describe(error, request_id):
     return error_document(message, type(error).__name__, traceback.format_list(frames), request_id)
 
 
-def to_bytes(document):
-    return _dumps(document).encode("utf-8", "surrogatepass")
+# ------------------------------------------------------------------------------------------------- results
+
+_ascii = True
+
+
+def encode(value):
+    """The JSON of a result as AWS's client writes it: named tuples as objects, decimals as they are, bytes as text."""
+    try:
+        # Refuses whatever is not exactly a plain container or scalar, at a fraction of what the encoding costs; only
+        # plain values are written alike by the standard library.
+        _marshal(value, 2)
+        return _dumps(value, ensure_ascii=_ascii).encode("utf-8")
+    except Exception:
+        # Whatever went wrong goes wrong there again, with the words of AWS's client.
+        parts = []
+        write_value(value, parts.append, set())
+        return "".join(parts).encode("utf-8")
+
+
+def write_text(value):
+    return _dumps(str.__str__(value), ensure_ascii=_ascii)
+
+
+def write_float(value):
+    return _dumps(float.__float__(value))
+
+
+def write_key(key):
+    if isinstance(key, str):
+        return write_text(key)
+    if isinstance(key, bytes):
+        return write_text(key.decode("utf-8"))
+    if isinstance(key, float):
+        return write_text(write_float(key))
+    if key is True or key is False or key is None:
+        return write_text(_dumps(key))
+    if isinstance(key, int):
+        return write_text(int.__repr__(key))
+    raise TypeError("keys must be str, int, float, bool or None, not " + key.__class__.__name__)
+
+
+def write_value(value, out, above):
+    if isinstance(value, str):
+        return out(write_text(value))
+    if isinstance(value, bytes):
+        return out(write_text(value.decode("utf-8")))
+    if value is None or value is True or value is False:
+        return out(_dumps(value))
+    if isinstance(value, int):
+        return out(int.__repr__(value))
+    if isinstance(value, float):
+        return out(write_float(value))
+    fields = getattr(value, "_asdict", None)
+    fields = fields() if callable(fields) else None
+    if fields is not None and not isinstance(fields, dict):
+        raise TypeError("_asdict() must return a dict, not {}".format(type(fields).__name__))
+    if fields is None and isinstance(value, dict):
+        fields = value
+    if fields is None and not isinstance(value, (list, tuple)):
+        return write_other(value, out)
+    if id(value) in above:
+        raise ValueError("Circular reference detected")
+    above.add(id(value))
+    separator = ""
+    if fields is None:
+        out("[")
+        for item in value:
+            out(separator)
+            separator = ", "
+            write_value(item, out, above)
+        out("]")
+    else:
+        out("{")
+        for key, item in fields.items():
+            out(separator)
+            separator = ", "
+            out(write_key(key) + ": ")
+            write_value(item, out, above)
+        out("}")
+    above.discard(id(value))
+
+
+def write_other(value, out):
+    decimal = sys.modules.get("decimal")
+    if decimal is not None and isinstance(value, decimal.Decimal):
+        return out("NaN" if value.is_nan() else str(value))
+    raise TypeError("Object of type {} is not JSON serializable".format(type(value).__name__))
 
 
 # ------------------------------------------------------------------------------------------------- loading
@@ -266,12 +439,6 @@ class LambdaContext:
         sys.stdout.write(str(message))
 
 
-def fallback(value):
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError("Object of type {} is not JSON serializable".format(type(value).__name__))
-
-
 def run(handler, constants, about, event):
     context = LambdaContext(constants, about)
     try:
@@ -279,8 +446,10 @@ def run(handler, constants, about, event):
     except Exception as error:
         raise Fault("UnmarshalError", "Unable to unmarshal input: {}".format(error)) from None
     response = handler(event, context)
+    if isinstance(response, bytes):
+        return response
     try:
-        return _dumps(response, ensure_ascii=constants["ensureAscii"], default=fallback).encode("utf-8")
+        return encode(response)
     except Exception as error:
         raise Fault("MarshalError", "Unable to marshal response: {}".format(error)) from None
 
@@ -303,7 +472,7 @@ def serve(socket, handler, constants):
         except Exception as error:
             document = describe(error, _request_id)
             log_error(document)
-            socket.send(ERROR, sequence, b"\0" + to_bytes(document))
+            socket.send(ERROR, sequence, b"\0" + encode(document))
             continue
         if len(result) > RESULT_BYTES_MAX:
             document = {
@@ -316,23 +485,41 @@ def serve(socket, handler, constants):
         socket.send(RESULT, sequence, result)
 
 
+def become(environment):
+    """Takes on the environment of the function: what a process gets by being started with it."""
+    for name in list(os.environ):
+        if name not in environment:
+            del os.environ[name]
+    os.environ.update(environment)
+    time.tzset()
+
+
+def find_modules(root, layers):
+    """Looks for modules in the function first, then in its layers, then in what comes with the interpreter."""
+    version = "python{}.{}".format(*sys.version_info[:2])
+    sys.path[:1] = [root, "{}/python/lib/{}/site-packages".format(layers, version), layers + "/python"]
+    importlib.invalidate_caches()
+
+
 def main():
-    socket = Socket()
-    socket.send(HELLO, 0, _number.pack(1))
-    _kind, _sequence, body = socket.receive()
+    global _ascii
+    _kind, _sequence, body = _socket.receive()
     constants = _loads(body)
-    sys.path[0] = constants["taskRoot"]
-    sys.path.append("/opt/python")
+    if constants.get("environment") is not None:
+        become(constants["environment"])
+        os.chdir(constants["taskRoot"])
+    _ascii = constants["ensureAscii"]
+    find_modules(constants["taskRoot"], constants.get("layersRoot", "/opt"))
     set_up_log()
     try:
         handler = load_handler(constants["handler"])
     except Exception as error:
         document = describe(error, "")
         log_error(document)
-        socket.send(INIT_ERROR, 0, to_bytes(document))
+        _socket.send(INIT_ERROR, 0, encode(document))
         sys.exit(1)
-    socket.send(READY, 0, b"")
-    serve(socket, handler, constants)
+    _socket.send(READY, 0, b"")
+    serve(_socket, handler, constants)
 
 
 main()

@@ -377,12 +377,13 @@ async fn the_log_has_the_lines_of_aws() {
     assert_eq!(lines[0], format!("START RequestId: {REQUEST_ID} Version: $LATEST"));
     let first: Vec<&str> = lines[1].split('\t').collect();
     assert!(first[0].len() == 24 && first[0].ends_with('Z'), "{first:?}");
-    assert_eq!(first[1..], [REQUEST_ID, "INFO", "one\rtwo { a: 1 }"]);
-    assert!(lines[2].ends_with("\tERROR\tthree"));
-    assert_eq!(lines[3], "raw");
-    assert_eq!(lines[4], format!("END RequestId: {REQUEST_ID}"));
-    assert!(lines[5].starts_with(&format!("REPORT RequestId: {REQUEST_ID}\tDuration: ")), "{}", lines[5]);
-    assert!(lines[5].contains("\tMemory Size: 128 MB\tMax Memory Used: ") && lines[5].contains("\tInit Duration: "));
+    assert_eq!(first[1..], [REQUEST_ID, "INFO", "one"]);
+    assert_eq!(lines[2], "two { a: 1 }");
+    assert!(lines[3].ends_with("\tERROR\tthree"));
+    assert_eq!(lines[4], "raw");
+    assert_eq!(lines[5], format!("END RequestId: {REQUEST_ID}"));
+    assert!(lines[6].starts_with(&format!("REPORT RequestId: {REQUEST_ID}\tDuration: ")), "{}", lines[6]);
+    assert!(lines[6].contains("\tMemory Size: 128 MB\tMax Memory Used: ") && lines[6].contains("\tInit Duration: "));
     let tail = world.tail(&function, r#"{"fail":true}"#).await;
     assert!(
         tail.contains("\tERROR\tInvoke Error \t{\"errorType\":\"Error\",\"errorMessage\":\"no\",\"stack\":["),
@@ -394,4 +395,5 @@ async fn the_log_has_the_lines_of_aws() {
     let lines = lines.of("authorizer");
     assert!(lines[0].starts_with("INIT_START Runtime Version: nodejs20.x"));
     assert_eq!(lines.iter().filter(|line| line.starts_with("REPORT")).count(), 2);
+    assert!(lines.iter().any(|line| line.ends_with("\tINFO\tone\ntwo { a: 1 }")), "several lines are one event: {lines:?}");
 }

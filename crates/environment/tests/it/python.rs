@@ -126,7 +126,7 @@ async fn packages_and_logging_work() {
     assert!(tail.contains(&format!("Z\t{REQUEST_ID}\tlogged\n")), "{tail}");
     assert!(
         tail.contains(
-            "[ERROR] ZeroDivisionError: division by zero\rTraceback (most recent call last):\r\u{a0}\u{a0}File"
+            "[ERROR] ZeroDivisionError: division by zero\nTraceback (most recent call last):\n\u{a0}\u{a0}File"
         )
     );
     world.close().await;
