@@ -15,6 +15,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use sandbox::{Exec, Exit, LAUNCHER_ARGUMENT, Launcher, Options, Request};
 
+/// Pause between two starts.
+const BETWEEN: Duration = Duration::from_millis(20);
+
 fn main() -> io::Result<()> {
     let argument = env::args_os().nth(1);
     if argument == Some(OsString::from(LAUNCHER_ARGUMENT)) {
@@ -25,14 +28,21 @@ fn main() -> io::Result<()> {
     let launcher = Launcher::start(Path::new("/proc/self/exe"), &Options { runtime_dir, ..Options::default() })?;
     let mut out = io::stdout();
     writeln!(out, "{:?}", launcher.report())?;
-    let plain = median(count, || Command::new("/usr/bin/true").env_clear().status().map(drop))?;
+    let plain = median(count, || {
+        std::thread::sleep(BETWEEN);
+        let begin = Instant::now();
+        Command::new("/usr/bin/true").env_clear().status().map(|_| begin.elapsed())
+    })?;
     let mut setups = Vec::new();
     let mut reaps = Vec::new();
     let whole = median(count, || {
+        // As between starts in life: what the launcher prepares in advance it prepares now.
+        std::thread::sleep(BETWEEN);
+        let begin = Instant::now();
         let (setup, reap) = in_a_sandbox(&launcher)?;
         setups.push(setup);
         reaps.push(reap);
-        Ok(())
+        Ok(begin.elapsed())
     })?;
     let (setup, reap) = (middle(&mut setups), middle(&mut reaps));
     writeln!(out, "plain start to end {plain:?}; in a sandbox {whole:?} (launch {setup:?}, reap {reap:?})")?;
@@ -57,12 +67,10 @@ fn in_a_sandbox(launcher: &Launcher) -> io::Result<(Duration, Duration)> {
     Ok((setup, ended.elapsed()))
 }
 
-fn median(count: usize, mut run: impl FnMut() -> io::Result<()>) -> io::Result<Duration> {
+fn median(count: usize, mut run: impl FnMut() -> io::Result<Duration>) -> io::Result<Duration> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
-        let begin = Instant::now();
-        run()?;
-        all.push(begin.elapsed());
+        all.push(run()?);
     }
     Ok(middle(&mut all))
 }

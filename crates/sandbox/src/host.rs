@@ -4,7 +4,7 @@
 //! and on nothing else; the entry goes only once all of it has been given back.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
     path::Path,
     time::{Duration, Instant},
@@ -25,9 +25,9 @@ use crate::{
     exec::Exec,
     fault::{At, Fault, IntoErrno},
     identity::{INNER_GID, INNER_UID, Identities, Identity},
-    inside::{self, Ends, Plan},
+    inside::{self, Ends},
     landlock,
-    protocol::Reply,
+    protocol::{Command, Reply},
     root::{self, Base},
     seccomp::Filter,
     status, sys,
@@ -37,6 +37,8 @@ use crate::{
 /// without this a file would end the function where AWS's would merely be on a disk. A `/tmp` larger than this is
 /// there, but filling it takes from the function's own memory.
 const TMP_ALLOWANCE_BYTES: u64 = 512 * 1024 * 1024;
+/// Memory limit of a sandbox that waits for what it is for.
+const BLANK_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest that a sandbox may take to set itself up.
 const SETUP_MS_MAX: i64 = 5_000;
 /// Longest that a killed sandbox may take to be gone, and its control group to be empty.
@@ -45,6 +47,10 @@ const END_MS_MAX: u64 = 2_000;
 const EMPTY_POLL: Duration = Duration::from_micros(500);
 /// Most sandboxes at a time.
 const SANDBOXES_MAX: usize = 8_192;
+
+/// How many sandboxes are kept ready for they do not know what. Most of what a sandbox costs (namespaces, a root, and
+/// above all entering a control group, which may take milliseconds) is then paid before anybody waits for it.
+const BLANKS: usize = 2;
 
 /// What has been laid out for all sandboxes, and the sandboxes.
 pub(crate) struct Host {
@@ -55,7 +61,20 @@ pub(crate) struct Host {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     /// The highest id so far. INVARIANT: an id names one sandbox ever, so a late kill cannot hit another.
     last: SandboxId,
+    blanks: VecDeque<Blank>,
+    /// Blanks that are not needed any more but could not be cleared away yet.
+    leftovers: Vec<Sandbox>,
+    /// Whether blanks are to be made when there is nothing else to do.
+    refill: bool,
+    /// Name of the next control group.
+    next_group: u64,
     buffer: channel::Buffer,
+}
+
+/// A sandbox that waits for what it is for.
+struct Blank {
+    sandbox: Sandbox,
+    sync: OwnedFd,
 }
 
 #[derive(Default)]
@@ -72,8 +91,19 @@ struct Sandbox {
 
 impl Host {
     pub(crate) fn new(base: Base, calls: Filter, groups: Option<Groups>, identities: Identities) -> Host {
-        let buffer = channel::Buffer::new();
-        Host { base, calls, groups, identities, sandboxes: BTreeMap::new(), last: 0, buffer }
+        Host {
+            base,
+            calls,
+            groups,
+            identities,
+            sandboxes: BTreeMap::new(),
+            last: 0,
+            blanks: VecDeque::with_capacity(BLANKS),
+            leftovers: Vec::new(),
+            refill: true,
+            next_group: 1,
+            buffer: channel::Buffer::new(),
+        }
     }
 
     /// Whether each sandbox is somebody else on the host.
@@ -82,7 +112,25 @@ impl Host {
     }
 
     pub(crate) fn provide(&mut self, host: &Path, inside: &Path) -> Result<(), Fault> {
+        // Those there are have not got it.
+        while let Some(blank) = self.blanks.pop_front() {
+            self.discard(blank.sandbox);
+        }
+        self.refill = true;
         self.base.provide(host, inside)
+    }
+
+    /// Something to do when there is nothing to do; `false` when there is not even that.
+    pub(crate) fn idle(&mut self) -> bool {
+        if !self.refill || self.blanks.len() >= BLANKS {
+            return false;
+        }
+        match self.make_blank() {
+            Ok(blank) => self.blanks.push_back(blank),
+            // Whoever launches next will be told why.
+            Err(_) => self.refill = false,
+        }
+        self.refill
     }
 
     /// Makes a sandbox; its program starts as soon as it has been read from the frame socket. Gives the descriptors of
@@ -95,33 +143,61 @@ impl Host {
         if self.sandboxes.len() >= SANDBOXES_MAX {
             return Err(Fault::new("count sandboxes", Errno::AGAIN));
         }
-        // The entry is there before anything it will hold, and is cleared like any other when a step fails.
-        self.sandboxes.insert(id, Sandbox::default());
-        let made = self.make(id, request, ends);
+        let Blank { sandbox, sync } = self.take_blank()?;
+        let sandbox = self.sandboxes.entry(id).or_insert(sandbox);
+        let made = purpose(sandbox, &sync, id, request, ends, &mut self.buffer);
         if made.is_err() {
-            self.kill(id);
             let _ = self.reap(id);
         }
+        self.refill = true;
         made
     }
 
-    fn make(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
-        let code = request.code.as_deref().map(root::code_tree).transpose()?;
-        let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
-        let may_be_assigned = code.is_none();
-        let sandbox = self.sandboxes.get_mut(&id).ok_or(Fault::new("find the sandbox", Errno::SRCH))?;
-        sandbox.tmp_bytes = request.tmp_bytes;
+    /// One that lives, made now if there is none.
+    fn take_blank(&mut self) -> Result<Blank, Fault> {
+        while let Some(blank) = self.blanks.pop_front() {
+            let process = blank.sandbox.process.as_ref();
+            if process.is_some_and(|process| channel::readable_within(process, 0) == Ok(false)) {
+                return Ok(blank);
+            }
+            self.discard(blank.sandbox);
+        }
+        self.make_blank()
+    }
+
+    fn make_blank(&mut self) -> Result<Blank, Fault> {
+        self.clear_leftovers();
+        let mut sandbox = Sandbox::default();
+        match self.fill_blank(&mut sandbox) {
+            Ok(sync) => Ok(Blank { sandbox, sync }),
+            Err(fault) => {
+                self.discard(sandbox);
+                Err(fault)
+            }
+        }
+    }
+
+    fn fill_blank(&mut self, sandbox: &mut Sandbox) -> Result<OwnedFd, Fault> {
         let identity = sandbox.identity.insert(self.identities.take().at("take user numbers")?);
         if let Some(groups) = &self.groups {
-            sandbox.group = Some(groups.create(id, &limits(request)).map_err(group_fault)?);
+            let name = self.next_group;
+            self.next_group = self.next_group.saturating_add(1);
+            let limits = Limits { memory_bytes: BLANK_MEMORY_BYTES, ..Limits::default() };
+            sandbox.group = Some(groups.create(name, &limits).map_err(group_fault)?);
         }
+        let into = sandbox.group.as_ref().map(Group::clone_into).transpose().map_err(group_fault)?.flatten();
+        let entrances = match &sandbox.group {
+            Some(group) if into.is_none() => group.entrances().map_err(group_fault)?,
+            _ => Vec::new(),
+        };
         let (ours, theirs) = channel::pair().at("make a socket")?;
-        let (pid, pidfd) = match sys::clone(sys::NAMESPACES).at("clone3 with namespaces")? {
+        let cloned = sys::clone(sys::NAMESPACES, into.as_ref().map(AsFd::as_fd)).at("clone3 with namespaces")?;
+        let (pid, pidfd) = match cloned {
             sys::Side::Parent { pid, pidfd } => (pid, pidfd),
             sys::Side::Child => {
                 // Or the child would never see that its launcher is gone.
                 drop(ours);
-                inside::become_sandbox(Plan {
+                inside::become_sandbox(inside::Blank {
                     base: &self.base,
                     confinement: &Confinement {
                         uid: INNER_UID,
@@ -130,31 +206,15 @@ impl Host {
                         calls: &self.calls,
                     },
                     has_root: identity.has_root(),
-                    tmp_bytes: request.tmp_bytes,
-                    ports: &request.ports,
-                    code,
-                    layers,
+                    entrances,
                     sync: theirs,
-                    ends,
                 })
             }
         };
-        drop((theirs, ends, code, layers));
-        let process = sandbox.process.insert(pidfd);
-        let number = pid.as_raw_nonzero().get();
-        write_maps(number, identity)?;
-        if let Some(group) = &sandbox.group {
-            group.enter(number.unsigned_abs()).map_err(group_fault)?;
-        }
+        sandbox.process = Some(pidfd);
+        write_maps(pid.as_raw_nonzero().get(), identity)?;
         channel::send(&ours, inside::GO, &[]).at("release the sandbox")?;
-        let (mounts, listeners) = set_up(&ours, &mut self.buffer, request.ports.len())?;
-        sandbox.mounts = may_be_assigned.then_some(mounts);
-        let mut files = vec![process.try_clone().at("share the process")?];
-        if let Some(usage) = sandbox.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
-            files.extend([usage.current, usage.peak, usage.events]);
-        }
-        files.extend(listeners);
-        Ok(files)
+        Ok(ours)
     }
 
     /// Gives a sandbox that was started without code its code, its layers and new limits. Once only.
@@ -167,7 +227,7 @@ impl Host {
             group.set(&limits(request)).map_err(group_fault)?;
         }
         let tmp_bytes = (sandbox.tmp_bytes != request.tmp_bytes).then_some(request.tmp_bytes);
-        match sys::clone(0).at("fork")? {
+        match sys::clone(0, None).at("fork")? {
             sys::Side::Child => {
                 let outcome = hang_up(&mounts, code, layers, tmp_bytes);
                 // An error number of the host fits into an exit code.
@@ -191,53 +251,39 @@ impl Host {
     /// Kills everything inside, without waiting.
     pub(crate) fn kill(&mut self, id: SandboxId) {
         if let Some(sandbox) = self.sandboxes.get_mut(&id) {
-            sandbox.mounts = None;
-            if let Some(process) = &sandbox.process {
-                // It may be dead already.
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            }
+            sandbox.kill();
         }
     }
 
     /// Frees everything of a sandbox, killing it if it lives. One that is not known has been freed before.
     pub(crate) fn reap(&mut self, id: SandboxId) -> Result<(), Fault> {
-        self.kill(id);
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Ok(()) };
-        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
-        if let Some(process) = &sandbox.process {
-            if !channel::readable_within(process, END_MS_MAX.cast_signed()).at("wait for the sandbox")? {
-                return Err(Fault::new("wait for the sandbox", Errno::TIMEDOUT));
-            }
-            waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).at("wait for the sandbox")?;
-            sandbox.process = None;
-        }
-        if let Some(group) = &sandbox.group {
-            // Process 1 ends after all others inside, so hardly anything can be left.
-            while !group.is_empty() {
-                group.kill();
-                if until.is_none_or(|until| Instant::now() > until) {
-                    return Err(Fault::new("empty the control group", Errno::TIMEDOUT));
-                }
-                std::thread::sleep(EMPTY_POLL);
-            }
-            group.remove().map_err(group_fault)?;
-            sandbox.group = None;
-        }
-        if let Some(identity) = sandbox.identity.take() {
-            self.identities.give_back(identity);
-        }
+        sandbox.clear(&mut self.identities)?;
         self.sandboxes.remove(&id);
         Ok(())
     }
 
+    /// Clears away a sandbox that never got an id.
+    fn discard(&mut self, sandbox: Sandbox) {
+        self.leftovers.push(sandbox);
+        self.clear_leftovers();
+    }
+
+    fn clear_leftovers(&mut self) {
+        let Host { leftovers, identities, .. } = self;
+        leftovers.retain_mut(|sandbox| sandbox.clear(identities).is_err());
+    }
+
     /// Ends everything, for a launcher that is no longer needed.
     pub(crate) fn end(&mut self) {
-        let all: Vec<SandboxId> = self.sandboxes.keys().copied().collect();
-        for id in &all {
-            self.kill(*id);
+        let blanks = self.blanks.drain(..).map(|blank| blank.sandbox);
+        let mut all: Vec<Sandbox> =
+            blanks.chain(std::mem::take(&mut self.sandboxes).into_values()).chain(self.leftovers.drain(..)).collect();
+        for sandbox in &mut all {
+            sandbox.kill();
         }
-        for id in all {
-            let _ = self.reap(id);
+        for mut sandbox in all {
+            let _ = sandbox.clear(&mut self.identities);
         }
         if let Some(groups) = &self.groups {
             groups.remove();
@@ -276,6 +322,77 @@ impl Host {
             _ => Err(Fault::new("learn how it ended", Errno::IO)),
         }
     }
+}
+
+impl Sandbox {
+    fn kill(&mut self) {
+        self.mounts = None;
+        if let Some(process) = &self.process {
+            // It may be dead already.
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+
+    /// Kills and frees everything; may be called again after an error.
+    fn clear(&mut self, identities: &mut Identities) -> Result<(), Fault> {
+        self.kill();
+        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
+        if let Some(process) = &self.process {
+            if !channel::readable_within(process, END_MS_MAX.cast_signed()).at("wait for the sandbox")? {
+                return Err(Fault::new("wait for the sandbox", Errno::TIMEDOUT));
+            }
+            waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).at("wait for the sandbox")?;
+            self.process = None;
+        }
+        if let Some(group) = &self.group {
+            // Process 1 ends after all others inside, so hardly anything can be left.
+            while !group.is_empty() {
+                group.kill();
+                if until.is_none_or(|until| Instant::now() > until) {
+                    return Err(Fault::new("empty the control group", Errno::TIMEDOUT));
+                }
+                std::thread::sleep(EMPTY_POLL);
+            }
+            group.remove().map_err(group_fault)?;
+            self.group = None;
+        }
+        if let Some(identity) = self.identity.take() {
+            identities.give_back(identity);
+        }
+        Ok(())
+    }
+}
+
+/// Tells a blank what it is for; gives the descriptors of [`Host::launch`].
+fn purpose(
+    sandbox: &mut Sandbox,
+    sync: &OwnedFd,
+    id: SandboxId,
+    request: &Request,
+    ends: Ends,
+    buffer: &mut channel::Buffer,
+) -> Result<Vec<OwnedFd>, Fault> {
+    let code = request.code.as_deref().map(root::code_tree).transpose()?;
+    let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
+    sandbox.tmp_bytes = request.tmp_bytes;
+    if let Some(group) = &sandbox.group {
+        group.set(&limits(request)).map_err(group_fault)?;
+    }
+    let message = Command::Launch { id, request: request.clone() }.encode();
+    let message = message.map_err(|_| Fault::new("tell the sandbox", Errno::INVAL))?;
+    let trees = code.iter().chain(&layers);
+    let files: Vec<_> = [&ends.frames, &ends.output, &ends.status].into_iter().chain(trees).map(AsFd::as_fd).collect();
+    channel::send(sync, &message, &files).at("tell the sandbox")?;
+    drop((ends, code, layers));
+    let (mounts, listeners) = set_up(sync, buffer, request.ports.len())?;
+    sandbox.mounts = request.code.is_none().then_some(mounts);
+    let process = sandbox.process.as_ref().ok_or(Fault::new("share the process", Errno::SRCH))?;
+    let mut files = vec![process.try_clone().at("share the process")?];
+    if let Some(usage) = sandbox.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
+        files.extend([usage.current, usage.peak, usage.events]);
+    }
+    files.extend(listeners);
+    Ok(files)
 }
 
 /// With a pid limit always; a cap or weight of 0 leaves those to the host.

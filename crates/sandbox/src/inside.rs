@@ -3,16 +3,16 @@
 //! Nothing here returns: a child that went on with what its parent was doing would be a second launcher.
 
 use std::{
-    io::Read,
     net::Ipv4Addr,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
-    process::Command,
+    process,
 };
 
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
     net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, listen, socket_with, sockopt},
     process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal},
@@ -20,11 +20,11 @@ use rustix::{
 };
 
 use crate::{
-    channel,
+    Request, channel,
     confine::{self, Confinement},
     exec::{Exec, HEAD_BYTES},
     fault::{At, Fault},
-    protocol::Reply,
+    protocol::{Command, Reply},
     root::{self, Base},
     status, sys,
 };
@@ -36,19 +36,16 @@ pub(crate) const GO: &[u8] = b"go";
 /// Descriptor of the frame socket in the function.
 const FRAMES: i32 = 3;
 
-/// Everything the child needs, prepared by the launcher.
-pub(crate) struct Plan<'a> {
+/// What the child needs before anything is known of what it is for.
+pub(crate) struct Blank<'a> {
     pub(crate) base: &'a Base,
     pub(crate) confinement: &'a Confinement<'a>,
     /// Whether the number 0 exists inside.
     pub(crate) has_root: bool,
-    pub(crate) tmp_bytes: u64,
-    pub(crate) ports: &'a [u16],
-    pub(crate) code: Option<OwnedFd>,
-    pub(crate) layers: Option<OwnedFd>,
-    /// Where to tell the launcher how it went.
+    /// Files to write `0` to, to be in the control group.
+    pub(crate) entrances: Vec<OwnedFd>,
+    /// The launcher's voice, and where to tell it how it went.
     pub(crate) sync: OwnedFd,
-    pub(crate) ends: Ends,
 }
 
 /// The ends of the server's pipes and socket that go inside.
@@ -58,44 +55,70 @@ pub(crate) struct Ends {
     pub(crate) status: OwnedFd,
 }
 
-/// Sets the sandbox up, tells the launcher, starts the function and stays as its process 1.
-pub(crate) fn become_sandbox(plan: Plan<'_>) -> ! {
-    let Plan { base, confinement, has_root, tmp_bytes, ports, code, layers, sync, ends } = plan;
-    let (sync, ends) = (sync.as_fd(), (ends.frames.as_fd(), ends.output.as_fd(), ends.status.as_fd()));
-    let prepared = wait_for_go(sync).and_then(|()| identify(has_root));
-    let outcome = prepared.and_then(|()| {
-        root::enter(base, tmp_bytes, code, layers)?;
-        network(ports)
+/// Sets up what is the same for all, waits for what this one is for, sets up the rest, tells the launcher, starts the
+/// function and stays as its process 1.
+pub(crate) fn become_sandbox(blank: Blank<'_>) -> ! {
+    let Blank { base, confinement, has_root, entrances, sync } = blank;
+    let prepared = wait_for_go(&sync).and_then(|()| {
+        for entrance in entrances {
+            rustix::io::write(entrance, b"0").at("enter the control group")?;
+        }
+        identify(has_root)?;
+        root::prepare(base)
     });
-    let made = outcome.and_then(|listeners| Ok((root::own_mount_namespace()?, listeners)));
-    match made {
-        Ok((mounts, listeners)) => {
+    let Some(Purpose { request, ends, code, layers }) = hear(&sync) else { sys::exit_now(0) };
+    let made = prepared.and_then(|()| {
+        root::enter(request.tmp_bytes, code, layers)?;
+        Ok((network(&request.ports)?, root::own_mount_namespace()?))
+    });
+    let told = match &made {
+        Ok((listeners, mounts)) => {
             let files: Vec<BorrowedFd<'_>> =
                 std::iter::once(mounts.as_fd()).chain(listeners.iter().map(AsFd::as_fd)).collect();
-            if tell(sync, &Reply::Done, &files).is_err() {
-                sys::exit_now(1);
-            }
+            tell(&sync, &Reply::Done, &files)
         }
         Err(Fault { step, errno }) => {
-            let _ = tell(sync, &Reply::Failed { step: step.into_owned(), errno: errno.raw_os_error() }, &[]);
-            sys::exit_now(1);
+            tell(&sync, &Reply::Failed { step: step.to_string(), errno: errno.raw_os_error() }, &[])
         }
+    };
+    if made.is_err() || told.is_err() {
+        sys::exit_now(1);
     }
-    match sys::clone(0) {
-        Ok(sys::Side::Child) => become_function(ends.0, ends.1, ends.2, confinement),
-        Ok(sys::Side::Parent { pid, .. }) => stay(pid.as_raw_nonzero().get(), ends.2),
+    match sys::clone(0, None) {
+        Ok(sys::Side::Child) => become_function(&ends, confinement),
+        Ok(sys::Side::Parent { pid, .. }) => stay(pid.as_raw_nonzero().get(), &ends.status),
         Err(error) => {
-            status::tell_not_executed(ends.2, "fork", error);
+            status::tell_not_executed(&ends.status, "fork", error);
             sys::exit_now(1)
         }
     }
 }
 
-fn tell(sync: BorrowedFd<'_>, reply: &Reply, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+/// What a sandbox is for.
+struct Purpose {
+    request: Request,
+    ends: Ends,
+    code: Option<OwnedFd>,
+    layers: Option<OwnedFd>,
+}
+
+/// Waits for the launcher to say what this sandbox is for. `None` when it is for nothing.
+fn hear(sync: &OwnedFd) -> Option<Purpose> {
+    let mut buffer = channel::Buffer::new();
+    let (length, files) = channel::receive(sync, &mut buffer).ok()?;
+    let Ok(Command::Launch { request, .. }) = Command::parse(buffer.bytes(length)) else { return None };
+    let mut files = files.into_iter();
+    let ends = Ends { frames: files.next()?, output: files.next()?, status: files.next()? };
+    let code = if request.code.is_some() { Some(files.next()?) } else { None };
+    let layers = if request.layers.is_some() { Some(files.next()?) } else { None };
+    Some(Purpose { request, ends, code, layers })
+}
+
+fn tell(sync: &OwnedFd, reply: &Reply, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     channel::send(sync, &reply.encode().map_err(|_| Errno::INVAL)?, files)
 }
 
-fn wait_for_go(sync: BorrowedFd<'_>) -> Result<(), Fault> {
+fn wait_for_go(sync: &OwnedFd) -> Result<(), Fault> {
     let mut go = [0; GO.len()];
     let read = rustix::io::retry_on_intr(|| rustix::io::read(sync, &mut go)).at("wait for the launcher")?;
     if read == GO.len() { Ok(()) } else { Err(Fault::new("wait for the launcher", Errno::PIPE)) }
@@ -131,7 +154,7 @@ fn network(ports: &[u16]) -> Result<Vec<OwnedFd>, Fault> {
 
 /// Process 1: holds nothing but the status pipe, can do nothing, reaps, and ends with the function. Everything else
 /// inside then dies with it.
-fn stay(function: i32, status: BorrowedFd<'_>) -> ! {
+fn stay(function: i32, status: &OwnedFd) -> ! {
     let alone = || {
         sys::place(status, 0)?;
         sys::close_from(1)?;
@@ -158,41 +181,50 @@ fn stay(function: i32, status: BorrowedFd<'_>) -> ! {
 }
 
 /// The function's own process: takes its descriptors, learns what to run, gives up everything, runs it.
-fn become_function(
-    frames: BorrowedFd<'_>,
-    output: BorrowedFd<'_>,
-    status: BorrowedFd<'_>,
-    confinement: &Confinement<'_>,
-) -> ! {
-    let (step, error) = match arrange(frames, output) {
+fn become_function(ends: &Ends, confinement: &Confinement<'_>) -> ! {
+    let (step, error) = match arrange(ends) {
         Ok(exec) => match confine::in_child(confinement) {
             Ok(()) => ("execve", execute(exec)),
             Err((step, error)) => (step, error),
         },
-        Err(Fault { errno, .. }) => ("arrange", errno),
+        Err((step, error)) => (step, error),
     };
-    status::tell_not_executed(status, step, error);
+    status::tell_not_executed(&ends.status, step, error);
     sys::exit_now(127)
 }
 
 /// INVARIANT: none of the given descriptors has a number below 4; the launcher holds 0 to 3 itself, always.
-fn arrange(frames: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exec, Fault> {
-    let null = std::fs::File::open("/dev/null").at("open /dev/null")?;
-    sys::place(&null, 0).at("place standard input")?;
-    sys::place(output, 1).at("place standard output")?;
-    sys::place(output, 2).at("place standard error")?;
-    sys::place(frames, FRAMES).at("place the frame socket")?;
-    let mut socket = std::fs::File::from(frames.try_clone_to_owned().at("read what to run")?);
+fn arrange(ends: &Ends) -> Result<Exec, (&'static str, Errno)> {
+    let placed = || {
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        sys::place(&null, 0)?;
+        sys::place(&ends.output, 1)?;
+        sys::place(&ends.output, 2)?;
+        sys::place(&ends.frames, FRAMES)
+    };
+    placed().map_err(|errno| ("place descriptors", errno))?;
     let mut head = [0; HEAD_BYTES];
-    socket.read_exact(&mut head).at("read what to run")?;
-    let mut rest = vec![0; Exec::length(head).map_err(|_| Fault::new("read what to run", Errno::TOOBIG))?];
-    socket.read_exact(&mut rest).at("read what to run")?;
-    Exec::decode(&rest).map_err(|_| Fault::new("read what to run", Errno::INVAL))
+    read_exact(&ends.frames, &mut head)?;
+    let mut rest = vec![0; Exec::length(head).map_err(|_| ("read what to run", Errno::TOOBIG))?];
+    read_exact(&ends.frames, &mut rest)?;
+    Exec::decode(&rest).map_err(|_| ("read what to run", Errno::INVAL))
+}
+
+fn read_exact(socket: &OwnedFd, mut bytes: &mut [u8]) -> Result<(), (&'static str, Errno)> {
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::read(socket, &mut *bytes)) {
+            Ok(0) => return Err(("read what to run", Errno::PIPE)),
+            Ok(read) => bytes = bytes.get_mut(read..).unwrap_or_default(),
+            Err(errno) => return Err(("read what to run", errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Runs it; comes back only when that fails.
 fn execute(exec: Exec) -> Errno {
     let Exec { program, arguments, environment, directory } = exec;
-    let error = Command::new(program).args(arguments).env_clear().envs(environment).current_dir(directory).exec();
+    let error =
+        process::Command::new(program).args(arguments).env_clear().envs(environment).current_dir(directory).exec();
     Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
 }

@@ -264,16 +264,21 @@ fn bind(host: &Path, relative: impl AsRef<Path>, attributes: u64) -> Result<(), 
     made().at_with(|| format!("bind {} at /{}", host.display(), relative.display()))
 }
 
-/// In a new sandbox whose working directory is the tree: makes the tree its root, with a `/proc` and a `/tmp` of its
-/// own and the code in its place, and lets go of everything of the host.
-pub(crate) fn enter(base: &Base, tmp_bytes: u64, code: Option<OwnedFd>, layers: Option<OwnedFd>) -> Result<(), Fault> {
+/// In a new sandbox whose working directory is the tree: gives it a tree of its own, with a `/proc` of its own, as
+/// working directory. What it is for need not be known yet.
+pub(crate) fn prepare(base: &Base) -> Result<(), Fault> {
     // The copies that came with the namespace are locked where they are; a copy of a copy is not. It inherits being
     // read-only, and with the copy's owner being less than the original's, that can never be undone.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let root = open_tree(CWD, ".", flags).at("copy the root")?;
     attach(&root, ".").at("hang up the root")?;
     rustix::process::fchdir(&root).at("enter the root")?;
-    proc(base)?;
+    proc(base)
+}
+
+/// After [`prepare`]: makes the tree the root, with a `/tmp` and the code in its place, and lets go of everything of
+/// the host.
+pub(crate) fn enter(tmp_bytes: u64, code: Option<OwnedFd>, layers: Option<OwnedFd>) -> Result<(), Fault> {
     tmp(tmp_bytes)?;
     for (tree, place) in [(code, "var/task"), (layers, "opt")] {
         if let Some(tree) = tree {

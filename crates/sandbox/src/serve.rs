@@ -28,6 +28,9 @@ use crate::{
 /// Descriptor over which the parent speaks.
 pub(crate) const CHANNEL: i32 = 3;
 
+/// How long nothing must have been asked for until the launcher does something of its own accord.
+const QUIET_MS: i64 = 5;
+
 /// The launcher's `main`: serves its parent over descriptor 3 until that closes. Never returns while it may serve.
 ///
 /// Must be called before the program has started a second thread. When the parent is gone, however it ended, all
@@ -58,6 +61,9 @@ struct Launcher {
 impl Launcher {
     fn run(&mut self, channel: &OwnedFd) -> Result<(), Errno> {
         loop {
+            // What is asked for goes first, and what has just been started is left the processor for a while.
+            while channel::readable_within(channel, QUIET_MS) == Ok(false) && self.host.as_mut().is_ok_and(Host::idle) {
+            }
             let (length, files) = match channel::receive(channel, &mut self.buffer) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(()),
                 other => other?,

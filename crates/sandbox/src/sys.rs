@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{io::Errno, process::Pid};
@@ -16,21 +16,24 @@ pub(crate) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS) as u64;
 
+/// `CLONE_INTO_CGROUP`.
+const INTO_GROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a [`clone`] one is on.
 pub(crate) enum Side {
     Child,
     Parent { pid: Pid, pidfd: OwnedFd },
 }
 
-/// Copies the process, into new namespaces if `flags` name any.
+/// Copies the process, into new namespaces if `flags` name any, and into a control group (version 2) if one is given.
 ///
 /// # Errors
 /// The host's, such as `EPERM` where namespaces are forbidden, `EAGAIN` or `ENOSPC` where there are too many.
 #[expect(unsafe_code, reason = "neither the standard library nor rustix offers clone3")]
-pub(crate) fn clone(flags: u64) -> Result<Side, Errno> {
+pub(crate) fn clone(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
     let mut pidfd: RawFd = -1;
     let arguments = libc::clone_args {
-        flags: flags | libc::CLONE_PIDFD as u64,
+        flags: flags | libc::CLONE_PIDFD as u64 | group.map_or(0, |_| INTO_GROUP),
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -40,7 +43,7 @@ pub(crate) fn clone(flags: u64) -> Result<Side, Errno> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: group.map_or(0, |group| group.as_raw_fd() as u64),
     };
     // SAFETY: `arguments` is whole and lives through the call, `pidfd` is writable. Neither memory nor stack is shared
     // (no CLONE_VM), so the child goes on with copies of everything, like after fork. INVARIANT: the caller has one
