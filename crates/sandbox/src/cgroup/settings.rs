@@ -1,0 +1,126 @@
+//! What is written into which file of a control group: limits in, names and values out, no I/O.
+
+use super::{Controller, Limits, Version};
+
+/// Length of the interval over which processor time is counted, microseconds. It is the kernel's own default, so
+/// that version 1, which has a file of its own for it, need not be told.
+const PERIOD_US: u64 = 100_000;
+/// The least share of an interval the kernel takes.
+const QUOTA_US_MIN: u64 = 1_000;
+
+/// How a write may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// The limit is not enforced without it.
+    Required,
+    /// A host without this file has nothing to limit (no swap accounting, for one).
+    IfPresent,
+    /// As `IfPresent`, and refused by version 1 when a group above is limited more tightly already, so that it is
+    /// needless.
+    UnlessTighterAbove,
+}
+
+/// One write.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub file: &'static str,
+    pub value: String,
+    pub need: Need,
+}
+
+fn setting(file: &'static str, value: impl ToString, need: Need) -> Setting {
+    Setting { file, value: value.to_string(), need }
+}
+
+/// The writes that give a group `limits`, in an order that works for a new group. A limit of 0 is left alone.
+pub(super) fn settings(version: Version, controller: Controller, limits: &Limits) -> Vec<Setting> {
+    use Need::{IfPresent, Required, UnlessTighterAbove};
+    let memory = limits.memory_bytes;
+    let weight = u64::from(limits.cpu_weight.min(10_000));
+    let quota_us = (u64::from(limits.cpu_millis) * PERIOD_US / 1_000).max(QUOTA_US_MIN);
+    let mut out = Vec::new();
+    match (controller, version) {
+        (Controller::Memory, Version::Two) if memory > 0 => {
+            out.push(setting("memory.max", memory, Required));
+            out.push(setting("memory.swap.max", 0, IfPresent));
+            out.push(setting("memory.oom.group", 1, IfPresent));
+        }
+        (Controller::Memory, Version::One) if memory > 0 => {
+            out.push(setting("memory.limit_in_bytes", memory, Required));
+            // Memory and swap together: with the same value as memory alone nothing is swapped.
+            out.push(setting("memory.memsw.limit_in_bytes", memory, IfPresent));
+            out.push(setting("memory.swappiness", 0, IfPresent));
+        }
+        (Controller::Pids, _) if limits.pids > 0 => out.push(setting("pids.max", limits.pids, Required)),
+        (Controller::Cpu, Version::Two) => {
+            if weight > 0 {
+                out.push(setting("cpu.weight", weight, Required));
+            }
+            if limits.cpu_millis > 0 {
+                out.push(setting("cpu.max", format!("{quota_us} {PERIOD_US}"), IfPresent));
+            }
+        }
+        (Controller::Cpu, Version::One) => {
+            if weight > 0 {
+                // Version 1 counts in 1,024ths where version 2 counts in hundredths of a usual group.
+                out.push(setting("cpu.shares", (weight * 1_024 / 100).clamp(2, 262_144), Required));
+            }
+            if limits.cpu_millis > 0 {
+                out.push(setting("cpu.cfs_quota_us", quota_us, UnlessTighterAbove));
+            }
+        }
+        _ => {}
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(version: Version, limits: &Limits) -> Vec<String> {
+        Controller::ALL
+            .into_iter()
+            .flat_map(|controller| settings(version, controller, limits))
+            .map(|setting| format!("{}={}", setting.file, setting.value))
+            .collect()
+    }
+
+    #[test]
+    fn each_version_is_told_the_same_limits_in_its_own_words() {
+        let limits = Limits { memory_bytes: 134_217_728, pids: 1_024, cpu_millis: 1_500, cpu_weight: 50 };
+        assert_eq!(
+            written(Version::Two, &limits),
+            [
+                "memory.max=134217728",
+                "memory.swap.max=0",
+                "memory.oom.group=1",
+                "pids.max=1024",
+                "cpu.weight=50",
+                "cpu.max=150000 100000",
+            ]
+        );
+        assert_eq!(
+            written(Version::One, &limits),
+            [
+                "memory.limit_in_bytes=134217728",
+                "memory.memsw.limit_in_bytes=134217728",
+                "memory.swappiness=0",
+                "pids.max=1024",
+                "cpu.shares=512",
+                "cpu.cfs_quota_us=150000",
+            ]
+        );
+    }
+
+    #[test]
+    fn extremes_stay_within_what_the_kernel_takes_and_zero_is_left_alone() {
+        let none = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: 0 };
+        assert!(written(Version::One, &none).is_empty() && written(Version::Two, &none).is_empty());
+        let least = Limits { cpu_millis: 1, cpu_weight: 1, ..none };
+        assert_eq!(written(Version::Two, &least), ["cpu.weight=1", "cpu.max=1000 100000"]);
+        let most = Limits { cpu_millis: u32::MAX, cpu_weight: u32::MAX, ..none };
+        assert_eq!(written(Version::One, &most)[0], "cpu.shares=102400");
+        assert_eq!(written(Version::Two, &most)[0], "cpu.weight=10000");
+    }
+}

@@ -1,0 +1,67 @@
+//! Reads of a sandbox's control group through the files that [`Usage`] holds open.
+
+use std::{io, os::fd::AsFd, os::unix::fs::FileExt};
+
+use crate::Usage;
+
+/// Longest text read of one of these files; `memory.events` has about ten short lines.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+impl Usage {
+    /// Memory in use now, bytes: everything inside, `/tmp` included.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn memory_bytes(&self) -> io::Result<u64> {
+        number(&text(&self.current)?)
+    }
+
+    /// The most memory that was ever in use, bytes. Where the host does not keep it (version 2 before Linux 5.19)
+    /// this is what is in use now.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn memory_bytes_peak(&self) -> io::Result<u64> {
+        number(&text(&self.peak)?)
+    }
+
+    /// How many processes inside the kernel killed because the memory limit was reached.
+    ///
+    /// # Errors
+    /// When the group is gone, or the host counts no kills.
+    pub fn memory_kills(&self) -> io::Result<u64> {
+        kills(&text(&self.events)?)
+    }
+}
+
+fn text(file: &impl AsFd) -> io::Result<String> {
+    // A copy of the descriptor only lends `read_at` its type; the position is never used.
+    let file = std::fs::File::from(file.as_fd().try_clone_to_owned()?);
+    let mut buffer = [0; TEXT_BYTES_MAX];
+    let read = file.read_at(&mut buffer, 0)?;
+    Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+}
+
+fn number(text: &str) -> io::Result<u64> {
+    text.trim().parse().map_err(|_| io::Error::other(format!("no number in a control group: {:?}", text.trim())))
+}
+
+/// The `oom_kill` line, which `memory.events` and `memory.oom_control` write alike.
+fn kills(text: &str) -> io::Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    number(line.ok_or_else(|| io::Error::other("this host counts no memory kills"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_count_kills_on_a_line_of_its_own() {
+        let two = "low 0\nhigh 0\nmax 31\noom 2\noom_kill 3\noom_group_kill 1\n";
+        assert_eq!(kills(two).unwrap(), 3);
+        assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n").unwrap(), 7);
+        assert!(kills("oom_kill_disable 0\nunder_oom 0\n").is_err());
+        assert!(kills("oom_kill x\n").is_err());
+    }
+}
