@@ -18,8 +18,8 @@ use crate::{
     log::Log,
     options::{Credentials, LogSink, Options},
     process::{Ending, Environment, Speaks},
-    runtimes::{self, Installed},
-    spec::{Place, arguments, variables},
+    runtimes::{self, Family, Installed},
+    spec::{Place, command, variables},
     state::{self, Effect, EnvironmentId, Limits, Machine, Refused, Ticket},
     trees,
 };
@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     Reported(Bytes),
     /// The process ended before the function was loaded.
     Exited(Exit),
+    /// The function brings nothing that could be started: AWS's text.
+    Entrypoint(String),
     OutOfMemory,
     /// Loading took longer than the function's timeout.
     TimedOut,
@@ -79,6 +81,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Reported(document) => f.write_str(&String::from_utf8_lossy(document)),
             Self::Exited(exit) => write!(f, "its process ended ({exit:?})"),
+            Self::Entrypoint(text) => f.write_str(text),
             Self::OutOfMemory => f.write_str("it ran out of memory"),
             Self::TimedOut => f.write_str("it took longer than the function's timeout"),
             Self::Unavailable(why) => f.write_str(why),
@@ -403,7 +406,7 @@ impl Shared {
             id,
             Arc::clone(revision),
             prepared.launched,
-            Speaks::Frames,
+            prepared.speaks,
             log,
             self.clock,
             prepared.lives_ms,
@@ -459,17 +462,20 @@ impl Shared {
         });
         let place =
             Place { tree, scratch: scratch.clone(), runtime: self.options.data_dir.join("runtime"), group, stream };
+        let command =
+            command(&resolved, revision, &place, (&place.tree, layers.as_deref()), self.launcher.layout())
+                .map_err(Failure::Entrypoint)?;
         let spec = Spec {
-            arguments: arguments(&resolved, revision, &place),
+            arguments: command.arguments,
             environment: variables(&resolved, revision, &place, credentials, self.options.endpoint_url.as_deref()),
-            program: resolved.interpreter.path.clone(),
+            program: command.program,
             directory: place.tree.clone(),
             code: Some(place.tree.clone()),
             layers,
             memory_mb: revision.memory_mb,
             tmp_mb: revision.ephemeral_storage_mb,
             scratch,
-            listens: false,
+            listens: command.speaks != Speaks::Frames,
         };
         let load = serde_json::json!({
             "handler": revision.handler,
@@ -488,8 +494,11 @@ impl Shared {
             .launch(&spec)
             .map_err(|error| unavailable("the execution environment could not start", &error))?;
         let (major, minor) = resolved.interpreter.version;
-        let banner = format!("INIT_START Runtime Version: {} ({major}.{minor})", revision.runtime);
-        Ok(Prepared { launched, load, lives_ms, banner })
+        let banner = match resolved.family {
+            Family::Provided => format!("INIT_START Runtime Version: {}", revision.runtime),
+            _ => format!("INIT_START Runtime Version: {} ({major}.{minor})", revision.runtime),
+        };
+        Ok(Prepared { launched, speaks: command.speaks, load, lives_ms, banner })
     }
 
     /// The unpacked code and the merged layers of a revision, unpacked now if they are not there.
@@ -520,6 +529,7 @@ impl Failure {
 
 struct Prepared {
     launched: crate::launch::Launched,
+    speaks: Speaks,
     load: Vec<u8>,
     lives_ms: u64,
     banner: String,

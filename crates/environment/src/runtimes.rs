@@ -3,7 +3,9 @@
 //! Source: AWS Lambda Developer Guide, "Lambda runtimes"; API reference, "CreateFunction".
 
 use std::{
+    ffi::OsString,
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -83,6 +85,7 @@ const DEPRECATED: &[&str] = &[
     "python3.6",
     "python3.7",
     "python3.8",
+    "provided",
 ];
 
 /// How long an interpreter may take to tell its version, seconds.
@@ -95,6 +98,8 @@ pub enum Family {
     Node,
     /// `python*`.
     Python,
+    /// `provided*`: the function brings its own runtime, which speaks the HTTP Runtime API.
+    Provided,
 }
 
 /// Major and minor version.
@@ -127,7 +132,7 @@ pub struct Installed {
 pub struct Resolved {
     /// The language.
     pub family: Family,
-    /// The interpreter that will run it.
+    /// The interpreter that will run it; without a path or version where the function brings its own.
     pub interpreter: Interpreter,
     /// Whether `(event, context, callback)` handlers are served; from Node 24 on they are not.
     pub callbacks: bool,
@@ -187,6 +192,11 @@ pub fn runnable(identifier: &str, installed: &Installed) -> Result<Resolved, Ref
     let interpreter = match family {
         Family::Node => installed.node.as_ref(),
         Family::Python => installed.python.as_ref(),
+        Family::Provided => {
+            let warning = deprecated.then(|| format!("The runtime {identifier} is deprecated."));
+            let interpreter = Interpreter { path: PathBuf::new(), version: (0, 0) };
+            return Ok(Resolved { family, interpreter, callbacks: true, warning });
+        }
     };
     let Some(interpreter) = interpreter.filter(|found| found.version.0 >= 3) else {
         return Err(Refusal { message: unavailable(identifier, "its interpreter is not installed") });
@@ -196,13 +206,13 @@ pub fn runnable(identifier: &str, installed: &Installed) -> Result<Resolved, Ref
     }
     let found = match family {
         Family::Node => (interpreter.version.0, 0),
-        Family::Python => interpreter.version,
+        Family::Python | Family::Provided => interpreter.version,
     };
     let newer = wanted > found;
     if newer && !installed.newer {
         let (name, prefix, option) = match family {
             Family::Node => (format!("Node {}", found.0), format!("nodejs{}.x", found.0), "--node"),
-            Family::Python => {
+            Family::Python | Family::Provided => {
                 (format!("Python {}.{}", found.0, found.1), format!("python{}.{}", found.0, found.1), "--python")
             }
         };
@@ -224,6 +234,67 @@ pub fn runnable(identifier: &str, installed: &Installed) -> Result<Resolved, Ref
     Ok(Resolved { family, interpreter: interpreter.clone(), callbacks, warning })
 }
 
+/// Names of variables that take effect only while a process starts: a function that sets one cannot be put into a
+/// process that waits for it.
+///
+/// Source: Node.js documentation, "Command-line API"; Python documentation, "Command line and environment"; ld.so(8).
+#[must_use]
+pub fn is_read_at_start(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        EXEC_WRAPPER,
+        "GCONV_PATH",
+        "LANG",
+        "LOCPATH",
+        "NLSPATH",
+        "OPENSSL_CONF",
+        "OPENSSL_MODULES",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "UV_THREADPOOL_SIZE",
+        "UV_USE_IO_URING",
+    ];
+    const PREFIXES: &[&str] = &["GLIBC_", "LC_", "LD_", "MALLOC_", "NODE_", "PYTHON"];
+    const LATER: &[&str] = &["NODE_ENV", "NODE_PATH", "NODE_TLS_REJECT_UNAUTHORIZED"];
+    let prefixed = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    NAMES.contains(&name) || prefixed && !LATER.contains(&name)
+}
+
+/// The variable that names a program to start the runtime with.
+pub const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// Starts a wrapper, in the words of AWS's runtimes when it cannot be.
+const WRAP: &str = "[ -f \"$1\" ] || { echo \"$1: does not exist\"; exit 127; }; \
+     [ -x \"$1\" ] || { echo \"$1: is not an executable\"; exit 126; }; exec \"$@\"";
+
+/// The command that starts a runtime by way of a wrapper, which gets the runtime's own command as its arguments and is
+/// expected to execute it, changed or not. Program and arguments.
+///
+/// Source: AWS Lambda Developer Guide, "Modifying the runtime environment".
+#[must_use]
+pub fn wrapped(wrapper: &Path, program: &Path, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
+    let own = ["-c".into(), WRAP.into(), "bootstrap".into(), wrapper.into(), program.into()];
+    (PathBuf::from("/bin/sh"), own.into_iter().chain(arguments.iter().cloned()).collect())
+}
+
+/// Finds the program a custom runtime starts with: `bootstrap` in the code or, if not there, in the layers. `code` and
+/// `layers` are directories on this host; which of the two has it is `true` for the code.
+///
+/// # Errors
+/// The text AWS gives with an error of type `Runtime.InvalidEntrypoint`.
+pub fn entrypoint(code: &Path, layers: Option<&Path>) -> Result<bool, String> {
+    for (directory, inside, is_code) in [(Some(code), "/var/task", true), (layers, "/opt", false)] {
+        let Some(found) = directory.and_then(|directory| directory.join("bootstrap").metadata().ok()) else { continue };
+        if found.is_dir() {
+            continue;
+        }
+        if found.permissions().mode() & 0o111 == 0 {
+            return Err(format!("fork/exec {inside}/bootstrap: permission denied"));
+        }
+        return Ok(is_code);
+    }
+    Err("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned())
+}
+
 fn not_in_enum(identifier: &str, installed: &Installed) -> String {
     format!(
         "Value {identifier} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [{}] or be \
@@ -243,6 +314,9 @@ fn parse(identifier: &str) -> Option<(Family, Version)> {
         let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         return Some((Family::Node, (major, 0)));
     }
+    if matches!(identifier, "provided" | "provided.al2" | "provided.al2023") {
+        return Some((Family::Provided, (0, 0)));
+    }
     let (major, minor) = identifier.strip_prefix("python")?.split_once('.')?;
     Some((Family::Python, (major.parse().ok()?, minor.parse().ok()?)))
 }
@@ -250,6 +324,7 @@ fn parse(identifier: &str) -> Option<(Family, Version)> {
 /// Runs an interpreter to learn its true path and version. `None` if it does not answer in time or makes no sense.
 fn probe(path: &Path, family: Family) -> Option<Interpreter> {
     let arguments: [&str; 2] = match family {
+        Family::Provided => return None,
         Family::Node => ["-p", "process.execPath + '\\n' + process.versions.node"],
         Family::Python => ["-c", "import sys; print(sys.executable); print('%d.%d' % sys.version_info[:2])"],
     };
@@ -313,7 +388,10 @@ mod tests {
             ("python3.11", &accepting, true),
             ("python3.12", &accepting, false),
             ("python2.7", &accepting, false),
-            ("provided.al2023", &accepting, false),
+            ("provided.al2023", &accepting, true),
+            ("provided", &accepting, true),
+            ("provided", &rejecting, false),
+            ("provided.al2", &bare, true),
             ("java21", &accepting, false),
             ("cobol", &accepting, false),
             ("nodejs6.10", &rejecting, false),
@@ -334,6 +412,29 @@ mod tests {
     }
 
     #[test]
+    fn a_custom_runtime_starts_where_aws_looks_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (code, layers) = (directory.path().join("code"), directory.path().join("layers"));
+        for made in [&code, &layers] {
+            std::fs::create_dir(made).unwrap();
+        }
+        let find = || entrypoint(&code, Some(&layers));
+        let missing = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]";
+        assert_eq!(find(), Err(missing.to_owned()));
+        let write = |at: &Path, mode| {
+            std::fs::write(at.join("bootstrap"), "").unwrap();
+            std::fs::set_permissions(at.join("bootstrap"), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write(&layers, 0o755);
+        assert_eq!(find(), Ok(false));
+        assert_eq!(entrypoint(&code, None), Err(missing.to_owned()));
+        write(&code, 0o644);
+        assert_eq!(find(), Err("fork/exec /var/task/bootstrap: permission denied".to_owned()));
+        write(&code, 0o755);
+        assert_eq!(find(), Ok(true));
+    }
+
+    #[test]
     fn refusals_use_the_words_of_aws() {
         let installed = node(20, None, DeprecatedRuntimes::Reject, true);
         assert_eq!(
@@ -344,7 +445,7 @@ mod tests {
         assert_eq!(
             runnable("cobol", &installed).unwrap_err().message,
             "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, \
-             nodejs22.x, nodejs24.x, nodejs26.x] or be a valid ARN"
+             nodejs22.x, nodejs24.x, provided.al2, provided.al2023, nodejs26.x] or be a valid ARN"
         );
         assert!(runnable("nodejs26.x", &installed).unwrap().warning.unwrap().contains("newer"));
     }

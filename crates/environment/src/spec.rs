@@ -1,12 +1,17 @@
 //! What a function's process is started with: command line and environment.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use lambda::invoke::Revision;
 
 use crate::{
+    launch::{Layout, RUNTIME_API_PORT},
     options::RoleCredentials,
-    runtimes::{Family, Resolved},
+    process::Speaks,
+    runtimes::{EXEC_WRAPPER, Family, Resolved, entrypoint, wrapped},
 };
 
 /// Where an environment is.
@@ -16,6 +21,47 @@ pub(crate) struct Place<'a> {
     pub(crate) runtime: PathBuf,
     pub(crate) group: &'a str,
     pub(crate) stream: &'a str,
+}
+
+/// What starts the runtime of an environment, and how it will talk.
+pub(crate) struct Command {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) speaks: Speaks,
+}
+
+/// The command for a function: its interpreter with our bootstrap, by way of its wrapper if it names one, or the
+/// program it brings itself. `code` and `layers` are directories on this host, `program` is the interpreter as the
+/// process sees it.
+///
+/// # Errors
+/// AWS's text for a function that brings no program to start: an error of type `Runtime.InvalidEntrypoint`.
+pub(crate) fn command(
+    resolved: &Resolved,
+    revision: &Revision,
+    place: &Place<'_>,
+    (code, layers): (&Path, Option<&Path>),
+    layout: Layout,
+) -> Result<Command, String> {
+    // Where what the function calls /var/task and /opt lies for a process that sees the host's directories.
+    let seen = |inside: &Path| match (layout, inside.strip_prefix("/opt"), inside.strip_prefix("/var/task")) {
+        (Layout::Host, Ok(rest), _) => layers.unwrap_or(Path::new("/opt")).join(rest),
+        (Layout::Host, _, Ok(rest)) => code.join(rest),
+        _ => inside.to_path_buf(),
+    };
+    if resolved.family == Family::Provided {
+        let in_code = entrypoint(code, layers)?;
+        let program = seen(Path::new(if in_code { "/var/task/bootstrap" } else { "/opt/bootstrap" }));
+        return Ok(Command { program, arguments: Vec::new(), speaks: Speaks::Http });
+    }
+    let (program, arguments) = (resolved.interpreter.path.clone(), arguments(resolved, revision, place));
+    match revision.environment.get(EXEC_WRAPPER).filter(|wrapper| !wrapper.is_empty()) {
+        Some(wrapper) => {
+            let (program, arguments) = wrapped(&seen(Path::new(wrapper)), &program, &arguments);
+            Ok(Command { program, arguments, speaks: Speaks::Either })
+        }
+        None => Ok(Command { program, arguments, speaks: Speaks::Frames }),
+    }
 }
 
 /// The interpreter's command line.
@@ -36,6 +82,7 @@ pub(crate) fn arguments(resolved: &Resolved, revision: &Revision, place: &Place<
             .map(OsString::from)
             .chain([place.runtime.join("bootstrap.py").into()])
             .collect(),
+        Family::Provided => Vec::new(),
     }
 }
 
@@ -67,6 +114,7 @@ pub(crate) fn variables(
             variables.push(("NODE_PATH".into(), path));
         }
         Family::Python => variables.push(("PYTHONPATH".into(), runtime.clone())),
+        Family::Provided => {}
     }
     variables.push(("PATH".into(), "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin".into()));
     variables.push(("LD_LIBRARY_PATH".into(), format!("{tree}:{tree}/lib:/opt/lib")));
@@ -85,7 +133,10 @@ pub(crate) fn variables(
         set("AWS_SESSION_TOKEN", credentials.session_token);
     }
     set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".into());
-    set("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", revision.runtime));
+    if resolved.family != Family::Provided {
+        set("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", revision.runtime));
+    }
+    set("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{RUNTIME_API_PORT}"));
     set("AWS_REGION", revision.region.clone());
     set("AWS_DEFAULT_REGION", revision.region.clone());
     set("AWS_LAMBDA_FUNCTION_NAME", revision.function.clone());

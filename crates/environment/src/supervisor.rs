@@ -310,6 +310,7 @@ fn unstarted(failed: Failed, revision: &Revision, invocation: &Invocation) -> Re
         Failure::Unavailable(text) => return Err(RunError::Unavailable(text)),
         Failure::Reported(document) => document,
         Failure::Exited(exit) => document("Runtime.ExitError", id, &exit_text(exit)),
+        Failure::Entrypoint(text) => document("Runtime.InvalidEntrypoint", id, &text),
         Failure::OutOfMemory => document("Runtime.OutOfMemory", id, &exit_text(Exit::Signal(9))),
         Failure::TimedOut => document("Sandbox.Timedout", id, &timed_out(revision)),
     };
