@@ -51,6 +51,7 @@ class World:
         version = aws.awslambda.publish_version(FunctionName=name)["Version"]
         aws.awslambda.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
         make.permit(aws, name, None, StatementId="covered")
+        layer = aws.awslambda.publish_layer_version(LayerName=name, Content={"ZipFile": functions.zipped("echo.js")})
         rest = make.Api.create(aws, name)
         authorizer = rest.authorizer("covered", function)
         rest.mock("GET", "/covered", authorizer=authorizer)
@@ -86,6 +87,9 @@ class World:
                 "Principal": "apigateway.amazonaws.com", "CreateFunction.FunctionName": "newly-made-elsewhere", "Role": role,
                 "CreateAlias.Name": "newly-made", "Code": {"ZipFile": functions.zipped("echo.js")}, "Tags": {"a": "b"}, "TagKeys": ["a"],
                 "ReservedConcurrentExecutions": 1, "ResourceArn": function, "Policy": json.dumps(of_function),
+                "LayerName": layer["LayerArn"], "VersionNumber": 1, "Arn": layer["LayerVersionArn"],
+                "Content": {"ZipFile": functions.zipped("echo.js")}, "ProvisionedConcurrentExecutions": 1,
+                "AddLayerVersionPermission.Action": "lambda:GetLayerVersion", "AddLayerVersionPermission.Principal": "*",
             },
             "iam": {
                 "UserName": name, "CreateUser.UserName": "newly-made-elsewhere", "RoleName": name, "CreateRole.RoleName": "newly-made-elsewhere",
@@ -114,6 +118,10 @@ class World:
             lost.append("permission")
         if aws.awslambda.get_alias(FunctionName=name, Name="live")["FunctionVersion"] != "1":
             lost.append("alias")
+        if [v["Version"] for v in aws.awslambda.list_layer_versions(LayerName=name)["LayerVersions"]] != [1]:
+            lost.append("layer")
+        if aws.awslambda.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]:
+            lost.append("provisioned concurrency")
         rest = {"restApiId": self.rest.id}
         if len(aws.apigateway.get_resources(**rest)["items"]) != 2 or aws.apigateway.get_rest_api(**rest)["tags"]:
             lost.append("API")
@@ -191,8 +199,10 @@ def iam_action(service: str, operation: str) -> str | None:
     """The action a policy must allow; `None` where AWS names it by another rule than the operation's own name."""
     if service == "apigateway":
         return "apigateway:" + model(service).operation_model(operation).http["method"]
-    if (service, operation) == ("lambda", "Invoke"):
+    if service == "lambda" and operation in ("Invoke", "InvokeWithResponseStream"):
         return "lambda:InvokeFunction"
+    if (service, operation) == ("lambda", "GetLayerVersionByArn"):
+        return "lambda:GetLayerVersion"
     if service == "s3":
         return None
     return f"{service}:{operation}"

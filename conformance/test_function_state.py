@@ -1,0 +1,97 @@
+"""A function's life: Pending, Active, updated, and the waiters of AWS's clients."""
+
+import json
+
+import functions
+import make
+from aws import Aws, check_refused
+
+WAIT = {"Delay": 1, "MaxAttempts": 20}
+
+
+def create(aws: Aws, name: str, **settings) -> dict:
+    return aws.awslambda.create_function(
+        **{
+            "FunctionName": name,
+            "Runtime": "nodejs20.x",
+            "Role": make.lambda_role(aws),
+            "Handler": "index.handler",
+            "Code": {"ZipFile": functions.zipped("echo.js")},
+            **settings,
+        }
+    )
+
+
+def state(aws: Aws, name: str, **settings) -> tuple:
+    shown = aws.awslambda.get_function_configuration(FunctionName=name, **settings)
+    return shown["State"], shown.get("LastUpdateStatus"), shown.get("StateReasonCode")
+
+
+def test_the_clis_waiters_end(api, unique):
+    name = unique("state")
+    made = create(api, name)
+    assert (made["State"], made["StateReason"], made["StateReasonCode"]) == ("Pending", "The function is being created.", "Creating")
+    assert "LastUpdateStatus" not in made
+    api.cli("lambda", "wait", "function-active-v2", "--function-name", name)
+    assert state(api, name) == ("Active", "Successful", None)
+    updated = api.awslambda.update_function_code(FunctionName=name, ZipFile=functions.zipped("layered.js"))
+    assert (updated["State"], updated["LastUpdateStatus"]) == ("Active", "InProgress")
+    assert (updated["LastUpdateStatusReason"], updated["LastUpdateStatusReasonCode"]) == ("The function is being created.", "Creating")
+    api.cli("lambda", "wait", "function-updated-v2", "--function-name", name)
+    api.cli("lambda", "wait", "function-updated", "--function-name", name)
+    api.cli("lambda", "wait", "published-version-active", "--function-name", name)
+    assert state(api, name) == ("Active", "Successful", None)
+
+
+def test_a_version_published_at_once_is_ready_with_its_function(api, unique):
+    name = unique("state")
+    made = create(api, name, Publish=True)
+    assert (made["Version"], made["State"]) == ("1", "Pending")
+    api.awslambda.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1", WaiterConfig=WAIT)
+    assert state(api, name, Qualifier="1") == ("Active", "Successful", None)
+    answer = api.awslambda.invoke(FunctionName=name, Qualifier="1", Payload=b"1")
+    assert answer["ExecutedVersion"] == "1"
+
+
+def test_whoever_does_not_wait_is_waited_for(api, unique):
+    """AWS refuses what comes too early; here it is done once the function is ready, which is soon."""
+    name = unique("state")
+    create(api, name)
+    answer = api.awslambda.invoke(FunctionName=name, Payload=b'{"x":1}')
+    assert json.loads(answer["Payload"].read())["event"] == {"x": 1}
+    for number in range(5):
+        api.awslambda.update_function_configuration(FunctionName=name, Description=str(number))
+    api.awslambda.update_function_code(FunctionName=name, ZipFile=functions.zipped("layered.js"))
+    assert "module" in json.loads(api.awslambda.invoke(FunctionName=name, Payload=b"{}")["Payload"].read())
+    assert api.awslambda.publish_version(FunctionName=name)["State"] == "Active"
+
+
+def test_a_function_created_before_a_crash_is_active_after_it(own_server, unique):
+    server = own_server()
+    account = server.create_account("111111111111", "api")
+    server.start()
+    aws = Aws(server.endpoint, account)
+    names = [unique("state") for _ in range(8)]
+    role = make.lambda_role(aws)
+    for name in names:
+        create(aws, name, Role=role)
+    server.kill()
+    server.start()
+    for name in names:
+        aws.awslambda.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=WAIT)
+        assert json.loads(aws.awslambda.invoke(FunctionName=name, Payload=b"2")["Payload"].read())["event"] == 2
+
+
+def test_a_package_that_is_no_zip_makes_no_function(api, unique):
+    name = unique("state")
+    text = "Could not unzip uploaded file. Please check your file, then try to upload again."
+    given = {
+        "FunctionName": name,
+        "Runtime": "nodejs20.x",
+        "Role": make.lambda_role(api),
+        "Handler": "index.handler",
+        "Code": {"ZipFile": b"no zip"},
+    }
+    check_refused("InvalidParameterValueException", 400, text, api.awslambda.create_function, **given)
+    missing = f"Function not found: arn:aws:lambda:us-east-1:{api.account}:function:{name}"
+    check_refused("ResourceNotFoundException", 404, missing, api.awslambda.get_function, FunctionName=name)
