@@ -87,7 +87,7 @@ impl Policies {
     }
 }
 
-/// Checks every need of a call.
+/// Checks every need of a caller; what a role needs is asked by [`crate::role::check_needs`].
 ///
 /// # Errors
 /// The first refusal, in the wording of AWS, or 5xx when a policy cannot be read: nothing is allowed then.
@@ -106,7 +106,7 @@ pub fn check(
     let principal = caller.principal();
     let identity: Vec<&Policy> = identity.iter().map(Arc::as_ref).collect();
     let session: Option<Vec<&Policy>> = session.as_ref().map(|list| list.iter().map(Arc::as_ref).collect());
-    for need in needs {
+    for need in needs.iter().filter(|need| need.by_role.is_none()) {
         let kind = if need.trust { Kind::Trust } else { Kind::Resource };
         let resource = need.resource_policy.as_deref().map(|text| compiled.get(text, kind)).transpose()?;
         let mut context = global_keys(caller, circumstances);

@@ -27,7 +27,7 @@ use crate::{
     preparing::patiently,
     reader::{SnapshotReader, unavailable},
     registry::{self, Exchange, Run},
-    trail, upload,
+    role, trail, upload,
     verify::dialect,
 };
 
@@ -165,29 +165,6 @@ pub(crate) fn run(inner: &Inner, request: &Request, routed: Routed) -> Step {
     match call.serve(&head) {
         Ok(step) => step,
         Err(refused) => Step::Done(call.refusal(&refused.error, refused.decision)),
-    }
-}
-
-/// Runs a call that nobody signed, as `caller`: one of the installation's own. Blocks.
-pub(crate) fn run_as(inner: &Inner, request: &Request, service: &str, caller: Caller, region: &str) -> Response {
-    let request_id = inner.uuid();
-    let headers = request.text_headers();
-    let head = request.head(&headers);
-    let Some(service) = wire::table::service(service) else { return unsupported(service, &request_id) };
-    let call = Call { inner, request, request_id, now: inner.clock.now(), service };
-    let op = match route::operation(service, &head, &request.body) {
-        Ok(op) => op,
-        Err(error) => return call.refusal(&error, None),
-    };
-    let known = Known { call: &call, caller, region: region.to_owned(), op };
-    match known.serve(&head) {
-        Ok(Step::Done(response)) => response,
-        // None of the installation's own calls runs a function.
-        Ok(_) => failed(),
-        Err(Refusal { error, parameters }) => {
-            let recorded = known.record_refusal(&error, parameters);
-            call.refusal(recorded.as_ref().err().unwrap_or(&error), None)
-        }
     }
 }
 
@@ -435,7 +412,7 @@ impl Known<'_> {
             Run::Exchange(Exchange::TestInvoke(tried)) => {
                 Ok(Step::Test(Box::new(TestInvoke::prepare(self, tried, &decoded.params)?)))
             }
-            Run::Exchange(Exchange::Invoke) => {
+            Run::Exchange(Exchange::Invoke | Exchange::InvokeAsync) => {
                 let payload = decoded.payload.map(|payload| payload.range);
                 Ok(Step::Invoke(Box::new(SignedInvoke::prepare(self, &decoded.params, payload)?)))
             }
@@ -514,7 +491,9 @@ impl Known<'_> {
         };
         authorize::check(&self.call.inner.compiled, self.op.service, &self.caller, &needs, &self.circumstances(), tx)?;
         authorize::check_passed_roles(&self.call.inner.compiled, &needs, tx)?;
-        Ok(needs)
+        role::check_needs(self.call.inner, self.op.service, &needs, tx)?;
+        // Whoever owns what a role of the caller's account needs has no part in this call.
+        Ok(needs.into_iter().filter(|need| need.by_role.is_none()).collect())
     }
 
     pub(crate) fn with_cx<T>(

@@ -14,11 +14,13 @@ use lambda::{
 };
 use platform::cloudtrail::record::{GATEWAY_INVOKED_BY, LambdaInvoke, UserIdentity};
 use policy::Principal;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     Inner,
     functions::{Function, FunctionKey},
+    role::Acting,
 };
 
 /// The service principal the gateway calls functions as.
@@ -41,6 +43,7 @@ fn not_permitted(refusal: &Refusal) -> NotPermitted {
 }
 
 /// Who a data event names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Attribution {
     pub identity: Value,
     pub source_ip: String,
@@ -86,7 +89,8 @@ impl Invoker {
                 }
             }
             OnBehalf::Role { role_arn, source_account } => {
-                inner.permit_role(&target, &key, &request.function_arn, role_arn, source_account).await?
+                let acting = Acting::gateway();
+                inner.permit_role(acting, &target, &key, &request.function_arn, role_arn, source_account).await?
             }
         };
         Ok(Permitted { key, function, target, attribution })

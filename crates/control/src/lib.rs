@@ -4,6 +4,7 @@
 //! effect. It alone knows both bytes and nouns. It opens no socket: the listener hands requests in.
 
 pub mod accounts;
+mod asynchronous;
 mod audit;
 mod authorize;
 mod callers;
@@ -23,7 +24,6 @@ mod provisioned;
 mod publish;
 mod reader;
 mod registry;
-mod reload;
 mod role;
 mod session;
 mod trail;
@@ -41,11 +41,9 @@ use store::Store;
 pub use clock::{Clock, SystemClock};
 pub use decisions::PATH as DECISIONS_PATH;
 pub use dispatch::{Request, Response};
-pub use functions::FunctionKey;
 pub use invoker::Invoker;
 pub use logs::LogWriter;
 pub use registry::{implemented, refused};
-pub use reload::Code;
 pub use session::RoleSessions;
 pub use verify::FUNCTION_CLIENT;
 
@@ -103,6 +101,8 @@ pub(crate) struct Inner {
     unproven: Mutex<audit::Allowance>,
     publishing: Mutex<()>,
     refusals: Option<decisions::Refusals>,
+    /// Events of asynchronous invocations.
+    events: Arc<asynchronous::EventQueue>,
     /// Set once, right after the gateway has been given its way to functions.
     gateway: OnceLock<Gateway>,
 }
@@ -124,8 +124,11 @@ impl Control {
     ) -> Result<Self, ServiceError> {
         let refusals = (options.decisions_max > 0).then(|| gateway::Ring::new(options.decisions_max, rand::random()));
         let (preparing, waiting) = preparing::Preparing::new();
+        let events = asynchronous::EventQueue::open(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock))
+            .map_err(|error| reader::unavailable(&error))?;
         let inner = Arc::new(Inner {
             refusals,
+            events: Arc::new(events),
             options,
             audit: Audit::start(Arc::clone(&store)),
             store,
@@ -152,6 +155,7 @@ impl Control {
         preparing::start(Arc::downgrade(&inner), waiting);
         inner.publish_all()?;
         delivery::start(Arc::clone(&inner));
+        asynchronous::start(&inner);
         Ok(Self { inner })
     }
 
@@ -213,10 +217,7 @@ impl Inner {
     }
 
     fn host(&self) -> NodeHost {
-        NodeHost {
-            vault: Arc::clone(&self.vault),
-            functions: Some((self.runner.clone(), Arc::clone(&self.functions))),
-        }
+        NodeHost { vault: Arc::clone(&self.vault), functions: Some((self.runner.clone(), Arc::clone(&self.functions))) }
     }
 
     fn uuid(&self) -> String {

@@ -20,6 +20,8 @@ pub enum Run {
 pub enum Exchange {
     /// Lambda's Invoke.
     Invoke,
+    /// Its elder, which knows events alone.
+    InvokeAsync,
     /// CloudTrail's LookupEvents: reads the event history.
     LookupEvents,
     /// CloudWatch Logs' operations on streams and events.
@@ -40,8 +42,9 @@ fn lists() -> [(&'static str, &'static [&'static [Entry]]); 6] {
     ]
 }
 
-const EXCHANGES: [(&str, &str, Exchange); 11] = [
+const EXCHANGES: [(&str, &str, Exchange); 12] = [
     ("lambda", "Invoke", Exchange::Invoke),
+    ("lambda", "InvokeAsync", Exchange::InvokeAsync),
     ("cloudtrail", "LookupEvents", Exchange::LookupEvents),
     ("logs", "CreateLogStream", Exchange::Logs(LogsCall::CreateLogStream)),
     ("logs", "DeleteLogStream", Exchange::Logs(LogsCall::DeleteLogStream)),

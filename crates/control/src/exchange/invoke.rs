@@ -1,4 +1,4 @@
-//! Lambda's Invoke for signed callers.
+//! Lambda's Invoke and InvokeAsync for signed callers.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,10 +13,13 @@ use lambda::{
 use platform::cloudtrail::record::UserIdentity;
 use serde_json::Value;
 use service::{Need, ServiceError, Tx};
+use store::queue::Lane;
 use wire::{protocol, table::Service};
 
 use crate::{
-    Inner, authorize,
+    Inner,
+    asynchronous::{self, NewEvent, Refused},
+    authorize,
     dispatch::{Known, Refusal, Response},
     functions::FunctionKey,
     invoker::{Attribution, Permitted},
@@ -26,8 +29,43 @@ use crate::{
 
 /// Largest synchronous event. Source: Lambda Developer Guide, "Lambda quotas": 6 MB.
 pub const EVENT_BYTES_MAX: usize = 6_291_556;
+/// Of a user agent, so much is kept with an event: what is kept beside its payload is bounded.
+const USER_AGENT_CHARS_MAX: usize = 1024;
 /// Longest client context, base64. Source: as above.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
+
+/// What a caller wants of an Invoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The answer.
+    RequestResponse,
+    /// To know whether it may.
+    DryRun,
+    /// That it runs, some time.
+    Event,
+    /// The same, by InvokeAsync.
+    InvokeAsync,
+}
+
+impl Kind {
+    fn of(known: &Known<'_>, invocation_type: Option<&str>) -> Self {
+        match (known.op.name, invocation_type) {
+            ("InvokeAsync", _) => Self::InvokeAsync,
+            (_, Some("DryRun")) => Self::DryRun,
+            (_, Some("Event")) => Self::Event,
+            _ => Self::RequestResponse,
+        }
+    }
+
+    /// The largest event, in bytes.
+    fn event_bytes_max(self) -> usize {
+        match self {
+            Self::RequestResponse | Self::DryRun => EVENT_BYTES_MAX,
+            Self::Event => asynchronous::EVENT_BYTES_MAX,
+            Self::InvokeAsync => asynchronous::LEGACY_EVENT_BYTES_MAX,
+        }
+    }
+}
 
 /// An Invoke that is authorized and waits to run.
 pub(crate) struct SignedInvoke {
@@ -38,7 +76,7 @@ pub(crate) struct SignedInvoke {
     payload: Bytes,
     client_context: Option<String>,
     log_tail: bool,
-    dry_run: bool,
+    kind: Kind,
     attribution: Attribution,
 }
 
@@ -58,16 +96,7 @@ impl SignedInvoke {
             |text: &str| ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User");
         // Who may not invoke learns nothing about the rest of the call.
         let address = authorized(known, params)?;
-        let dry_run = match text("InvocationType").unwrap_or("RequestResponse") {
-            "RequestResponse" => false,
-            "DryRun" => true,
-            // Refused rather than run at once: an event that was accepted must survive a crash.
-            _ => {
-                return Err(invalid(
-                    "Asynchronous invocation (InvocationType Event) is not supported by this version of Portcullis. Use RequestResponse.",
-                ));
-            }
-        };
+        let kind = Kind::of(known, text("InvocationType"));
         for member in ["TenantId", "DurableExecutionName"] {
             if text(member).is_some() {
                 return Err(invalid(&format!(
@@ -81,7 +110,7 @@ impl SignedInvoke {
                 (range.end <= known.call.request.body.len()).then(|| known.call.request.body.slice(range))
             })
             .unwrap_or_default();
-        let payload = event(payload)?;
+        let payload = event(payload, kind)?;
         let key = QualifierKey {
             account: address.account.to_string(),
             region: address.region.clone(),
@@ -96,7 +125,7 @@ impl SignedInvoke {
             payload,
             client_context,
             log_tail: text("LogType") == Some("Tail"),
-            dry_run,
+            kind,
             attribution: Attribution {
                 identity: UserIdentity::Caller(&known.caller).to_value(),
                 source_ip: request.client.to_string(),
@@ -127,8 +156,10 @@ impl SignedInvoke {
         };
         let function = inner.function(FunctionKey::from(&self.key)).await.ok_or_else(not_found)?;
         let target = Arc::clone(function.target(&self.key.qualifier).ok_or_else(not_found)?);
-        if self.dry_run {
-            return Ok(answer(204, &self.request_id, Vec::new(), Bytes::new()));
+        match self.kind {
+            Kind::RequestResponse => {}
+            Kind::DryRun => return Ok(answer(204, &self.request_id, Vec::new(), Bytes::new())),
+            Kind::Event | Kind::InvokeAsync => return self.accept(inner).await,
         }
         let invocation = Invocation {
             request_id: self.request_id.clone(),
@@ -146,6 +177,38 @@ impl SignedInvoke {
     }
 }
 
+impl SignedInvoke {
+    /// Keeps the event, then answers: whatever was answered runs, a crash between or not.
+    async fn accept(self, inner: &Arc<Inner>) -> Result<Response, ServiceError> {
+        let body = match self.kind {
+            Kind::InvokeAsync => Bytes::from_static(b"{\"Status\":202}"),
+            _ => Bytes::new(),
+        };
+        let user_agent = self.attribution.user_agent.chars().take(USER_AGENT_CHARS_MAX).collect();
+        let event = NewEvent {
+            lane: Lane { account: self.key.account, region: self.key.region, name: self.key.function },
+            request_id: self.request_id.clone(),
+            invoked_arn: self.invoked_arn,
+            qualifier: self.key.qualifier,
+            client_context: self.client_context,
+            attribution: Attribution { user_agent, ..self.attribution },
+            payload: self.payload,
+            hops: 0,
+        };
+        let events = Arc::clone(&inner.events);
+        let accepted = tokio::task::spawn_blocking(move || events.accept(&event)).await;
+        match accepted.map_err(|error| ServiceError::internal(error.to_string()))? {
+            Ok(()) => Ok(answer(202, &self.request_id, Vec::new(), body)),
+            Err(Refused::Crowded) => Err(run_error(RunError::Throttled { reason: "CallerRateLimitExceeded" })),
+            Err(Refused::Unavailable(error)) => {
+                tracing::error!(%error, request_id = self.request_id, "an event cannot be kept");
+                let text = "The event cannot be kept right now; it will not run. Try again.";
+                Err(ServiceError::new("ServiceException", 500, text).with_field("Type", "Service"))
+            }
+        }
+    }
+}
+
 /// The function named, once the caller may invoke it. Its own policy counts too, whichever account it is of.
 fn authorized(known: &Known<'_>, params: &Value) -> Result<Address, ServiceError> {
     let inner = known.call.inner;
@@ -156,15 +219,24 @@ fn authorized(known: &Known<'_>, params: &Value) -> Result<Address, ServiceError
     let address = known.with_cx(|cx| Address::resolve(name, text("Qualifier"), cx))?;
     let qualifier = address.qualifier.as_deref().unwrap_or_default();
     let own = tx.get::<ResourcePolicy>(&address.scope(), &address.function, qualifier)?;
-    let mut need = Need::new("lambda:InvokeFunction", address.qualified_arn(), address.account.as_str());
+    let action = known.op.iam_action.unwrap_or("lambda:InvokeFunction");
+    let mut need = Need::new(action, address.qualified_arn(), address.account.as_str());
     need.resource_policy = own.map(|own| own.evaluated());
     authorize::check(&inner.compiled, known.op.service, &known.caller, &[need], &known.circumstances(), &mut tx)?;
     Ok(address)
 }
 
-fn event(payload: Bytes) -> Result<Bytes, ServiceError> {
-    if payload.len() > EVENT_BYTES_MAX {
-        let text = format!("Request must be smaller than {EVENT_BYTES_MAX} bytes for the InvokeFunction operation");
+fn event(payload: Bytes, kind: Kind) -> Result<Bytes, ServiceError> {
+    let (bytes, bytes_max) = (payload.len(), kind.event_bytes_max());
+    if bytes > bytes_max {
+        let text = match kind {
+            Kind::RequestResponse | Kind::DryRun => {
+                format!("Request must be smaller than {bytes_max} bytes for the InvokeFunction operation")
+            }
+            Kind::Event | Kind::InvokeAsync => {
+                format!("{bytes} byte payload is too large for the Event invocation type (limit {bytes_max} bytes)")
+            }
+        };
         return Err(ServiceError::new("RequestTooLargeException", 413, text).with_field("Type", "User"));
     }
     // A call without a payload gives the handler an empty object.
