@@ -24,6 +24,7 @@ mod provisioned;
 mod publish;
 mod reader;
 mod registry;
+mod reload;
 mod role;
 mod session;
 mod trail;
@@ -41,9 +42,11 @@ use store::Store;
 pub use clock::{Clock, SystemClock};
 pub use decisions::PATH as DECISIONS_PATH;
 pub use dispatch::{Request, Response};
+pub use functions::FunctionKey;
 pub use invoker::Invoker;
 pub use logs::LogWriter;
 pub use registry::{implemented, refused};
+pub use reload::Code;
 pub use session::RoleSessions;
 pub use verify::FUNCTION_CLIENT;
 
@@ -217,7 +220,10 @@ impl Inner {
     }
 
     fn host(&self) -> NodeHost {
-        NodeHost { vault: Arc::clone(&self.vault), functions: Some((self.runner.clone(), Arc::clone(&self.functions))) }
+        NodeHost {
+            vault: Arc::clone(&self.vault),
+            functions: Some((self.runner.clone(), Arc::clone(&self.functions))),
+        }
     }
 
     fn uuid(&self) -> String {
