@@ -9,10 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,11 +37,16 @@ const END_MS_MAX: i64 = 5_000;
 pub struct Launcher {
     channel: OwnedFd,
     /// Whose turn it is to ask. INVARIANT: one request is unanswered at most, so a reply is the last request's.
-    turn: Mutex<channel::Buffer>,
-    next: AtomicU64,
+    turn: Mutex<Turn>,
     report: Report,
     child: Mutex<Child>,
     pidfd: OwnedFd,
+}
+
+struct Turn {
+    buffer: channel::Buffer,
+    /// The next sandbox's. The launcher wants to hear them in order.
+    next: SandboxId,
 }
 
 impl Launcher {
@@ -63,8 +65,7 @@ impl Launcher {
             pidfd: pidfd_of(&child)?,
             child: Mutex::new(child),
             channel,
-            turn: Mutex::new(channel::Buffer::new()),
-            next: AtomicU64::new(FIRST_ID),
+            turn: Mutex::new(Turn { buffer: channel::Buffer::new(), next: FIRST_ID }),
             report: Report { tier: crate::Tier::C, probes: Vec::new() },
         };
         let prepare = Command::Prepare {
@@ -119,9 +120,12 @@ impl Launcher {
         let ((output, output_end), (status, status_end)) = (pipe()?, pipe()?);
         let (ahead, behind) = exec.split_at_checked(EXEC_BYTES_AHEAD).unwrap_or((&exec, &[]));
         socket.write_all(ahead).map_err(|error| failed("send what to run", error))?;
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = turn.next;
+        turn.next = id.saturating_add(1);
         let ends = [frames.as_fd(), output_end.as_fd(), status_end.as_fd()];
-        let (_, files) = self.ask(&Command::Launch { id, request: request.clone() }, &ends)?;
+        let (_, files) = self.ask_in_turn(&mut turn, &Command::Launch { id, request: request.clone() }, &ends)?;
+        drop(turn);
         drop((frames, output_end, status_end));
         let handed = hand_over(&mut socket, behind).map_err(|error| failed("send what to run", error));
         let sorted = handed.and_then(|()| {
@@ -167,12 +171,22 @@ impl Launcher {
 
     /// One request and its answer.
     fn ask(&self, command: &Command, files: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask_in_turn(&mut turn, command, files)
+    }
+
+    fn ask_in_turn(
+        &self,
+        turn: &mut Turn,
+        command: &Command,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), Error> {
         let bytes = command.encode().map_err(|error| failed("ask the launcher", io::Error::other(error)))?;
-        let mut buffer = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffer = &mut turn.buffer;
         let answer = channel::send(&self.channel, &bytes, files)
             .and_then(|()| channel::readable_within(&self.channel, REPLY_MS_MAX))
             .and_then(|answered| if answered { Ok(()) } else { Err(rustix::io::Errno::TIMEDOUT) })
-            .and_then(|()| channel::receive(&self.channel, &mut buffer));
+            .and_then(|()| channel::receive(&self.channel, buffer));
         let reply = match answer {
             Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok((length, files)) => match Reply::parse(buffer.bytes(length)) {

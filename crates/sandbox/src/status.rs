@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn silence_and_garbage_are_a_kill() {
         assert_eq!(through_a_pipe(|_| ()).0, Exit::Killed);
-        for garbage in [&[0_u8; 32][..], &[1, 200, 0], &[1; 32]] {
+        for garbage in [&[0_u8; 32][..], &[1, 200, 0], &[1, 27].repeat(16), &[9; 32]] {
             let told = through_a_pipe(|pipe| {
                 rustix::io::write(pipe, garbage).unwrap();
             });

@@ -1,0 +1,182 @@
+//! What is left behind: nothing, whoever dies first.
+
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox::{Exit, Launcher, Request, Tier};
+
+use crate::{
+    Test,
+    world::{World, eventually, inside, launcher, readable, request},
+};
+
+pub const TESTS: &[Test] = &[
+    ("many_launches_leak_nothing", many_launches_leak_nothing),
+    ("several_threads_launch_at_once", several_threads_launch_at_once),
+    ("the_launcher_s_death_is_the_sandboxes", the_launcher_s_death_is_the_sandboxes),
+    ("a_dropped_launcher_ends_everything", a_dropped_launcher_ends_everything),
+];
+
+/// Launches of the leak test.
+const LAUNCHES: usize = 500;
+
+/// What a launcher holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    mounts: usize,
+    children: usize,
+    zombies: usize,
+    groups: usize,
+}
+
+fn held(launcher: &Launcher) -> Held {
+    let pid = pid_of(launcher);
+    let process = Path::new("/proc").join(pid.to_string());
+    let children = fs::read_to_string(process.join("task").join(pid.to_string()).join("children")).unwrap();
+    let children: Vec<&str> = children.split_ascii_whitespace().collect();
+    let state = |child: &&&str| {
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tZ"))
+    };
+    Held {
+        descriptors: fs::read_dir(process.join("fd")).unwrap().count(),
+        mounts: fs::read_to_string(process.join("mountinfo")).unwrap().lines().count(),
+        children: children.len(),
+        zombies: children.iter().filter(state).count(),
+        groups: groups_of(pid).iter().map(|group| fs::read_dir(group.join("functions")).unwrap().count()).sum(),
+    }
+}
+
+/// Number of the launcher's process, by its descriptor.
+fn pid_of(launcher: &Launcher) -> i32 {
+    let pidfd = launcher.watch().unwrap();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
+}
+
+/// Directories of the control groups of a launcher, whose number is in their name.
+fn groups_of(pid: i32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("portcullis-") && name.split('-').any(|part| part == pid.to_string()) {
+                found.push(entry.path());
+            } else if open.len() < 1_000 {
+                open.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The launcher at rest: with its blanks made, and nothing else.
+fn at_rest(launcher: &Launcher) -> Held {
+    let mut last = held(launcher);
+    eventually("the launcher comes to rest", || {
+        thread::sleep(std::time::Duration::from_millis(60));
+        let now = held(launcher);
+        let same = now == last && now.children == 2;
+        last = now;
+        same
+    });
+    last
+}
+
+fn many_launches_leak_nothing(world: &World) {
+    world.run("exit-3");
+    let before = at_rest(&world.launcher);
+    let code = world.files("leaks-code", &[("a", "a")]);
+    let request = Request { ports: vec![9001, 4566, 3128], ..request() };
+    for number in 0..LAUNCHES {
+        let full = Request { code: Some(code.clone()), ..request.clone() };
+        let mut sandbox = match number % 5 {
+            // Killed before anything runs.
+            0 => {
+                let sandbox = world.launcher.launch(&request, &inside("sleep")).unwrap();
+                world.launcher.kill(sandbox.id);
+                world.launcher.reap(sandbox.id).unwrap();
+                continue;
+            }
+            // Reaped without having been killed.
+            1 => {
+                let sandbox = world.launcher.launch(&full, &inside("sleep")).unwrap();
+                world.launcher.reap(sandbox.id).unwrap();
+                continue;
+            }
+            // Refused.
+            2 => {
+                let request = Request { code: Some("/no/such/code".into()), ..request.clone() };
+                assert!(world.launcher.launch(&request, &inside("sleep")).is_err());
+                continue;
+            }
+            3 => {
+                let sandbox = world.launcher.launch(&request, &inside("exit-3")).unwrap();
+                let _ = world.launcher.assign(sandbox.id, &full);
+                sandbox
+            }
+            _ => world.launcher.launch(&full, &inside("exit-3")).unwrap(),
+        };
+        assert_eq!(world.end(&mut sandbox).exit, Exit::Code(3), "launch {number}");
+    }
+    assert_eq!(at_rest(&world.launcher), before);
+}
+
+fn several_threads_launch_at_once(world: &World) {
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    if world.run("exit-3").exit == Exit::Code(3) {
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), 40);
+}
+
+fn the_launcher_s_death_is_the_sandboxes(world: &World) {
+    let launcher = launcher(world.directory.path());
+    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &inside("sleep")).unwrap()).collect();
+    let pid = pid_of(&launcher);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    for sandbox in &sandboxes {
+        assert!(readable(&sandbox.pidfd), "a sandbox outlives its launcher");
+        assert_eq!(sandbox::exit(&sandbox.status), Exit::Killed);
+    }
+    assert!(readable(&launcher.watch().unwrap()));
+    assert!(launcher.launch(&request(), &inside("sleep")).is_err());
+    launcher.kill(sandboxes[0].id);
+    assert!(launcher.reap(sandboxes[0].id).is_err());
+    let left = groups_of(pid);
+    if world.tier() == Tier::A1 {
+        assert!(!left.is_empty(), "there is nothing to sweep: this test shows nothing");
+    }
+    drop(launcher);
+    // The next one sweeps what this one left.
+    drop(crate::world::launcher(world.directory.path()));
+    assert_eq!(groups_of(pid), Vec::<PathBuf>::new());
+}
+
+fn a_dropped_launcher_ends_everything(world: &World) {
+    let launcher = launcher(world.directory.path());
+    let pid = pid_of(&launcher);
+    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &inside("sleep")).unwrap()).collect();
+    drop(launcher);
+    for sandbox in &sandboxes {
+        assert!(readable(&sandbox.pidfd));
+    }
+    assert_eq!(groups_of(pid), Vec::<PathBuf>::new());
+}

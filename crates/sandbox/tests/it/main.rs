@@ -1,0 +1,76 @@
+//! Sandboxes as a server uses them, on this very host: in tier A1 as root, and once more in tier A2 as an ordinary user.
+//!
+//! This program is four things, by its first argument: the tests, the same tests as another user, the launcher, and
+//! what runs inside the sandboxes (`inside.rs`). It has a `main` of its own because a launcher may have one thread.
+
+#![expect(clippy::print_stdout, reason = "a test harness, and programs whose output is what is tested")]
+
+mod inside;
+mod leaks;
+mod life;
+mod view;
+mod world;
+
+use std::{
+    env,
+    os::unix::process::CommandExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::{Command, ExitCode},
+};
+
+use world::World;
+
+/// The ordinary user of the second run.
+const USER: u32 = 12_345;
+/// First argument of the second run.
+const AS_USER: &str = "as-user";
+
+/// One test, with a name that says the behaviour.
+type Test = (&'static str, fn(&World));
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(sandbox::LAUNCHER_ARGUMENT) => sandbox::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Some(inside::ARGUMENT) => inside::run(arguments.get(1).map_or("", String::as_str)),
+        Some("--list") => {
+            all().for_each(|(name, _)| println!("{name}: test"));
+            ExitCode::SUCCESS
+        }
+        Some(AS_USER) => run(&arguments[1..]),
+        _ => {
+            let passed = run(&arguments);
+            let as_user = if rustix::process::geteuid().is_root() { again_as_user(&arguments) } else { true };
+            if passed == ExitCode::SUCCESS && as_user { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn all() -> impl Iterator<Item = Test> {
+    [life::TESTS, view::TESTS, leaks::TESTS].into_iter().flatten().copied()
+}
+
+/// Runs the tests whose name holds one of the words, or all.
+fn run(arguments: &[String]) -> ExitCode {
+    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let world = World::start();
+    println!("\nuser {}: {}", rustix::process::geteuid().as_raw(), world.summary());
+    let mut failed = Vec::new();
+    for (name, test) in all().filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(*word))) {
+        match catch_unwind(AssertUnwindSafe(|| test(&world))) {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(_) => {
+                println!("test {name} ... FAILED");
+                failed.push(name);
+            }
+        }
+    }
+    println!("failed: {failed:?}");
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn again_as_user(arguments: &[String]) -> bool {
+    let this = env::current_exe().unwrap();
+    let status = Command::new(this).arg(AS_USER).args(arguments).env_clear().uid(USER).gid(USER).status();
+    status.unwrap().success()
+}
