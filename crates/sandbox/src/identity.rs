@@ -16,7 +16,7 @@ pub(crate) const INNER_GID: u32 = 990;
 
 /// First of the numbers reserved on the host, as users and as groups: above what systemd gives containers and what
 /// directory services map to, below its foreign range. Source: systemd, "Users, Groups, UIDs and GIDs on systemd Systems".
-const OUTER_FIRST: u32 = 2_100_000_000;
+pub(crate) const OUTER_FIRST: u32 = 2_100_000_000;
 /// Most sandboxes at a time: each takes two numbers.
 const SLOTS_MAX: u32 = 8_192;
 /// With fewer sandboxes than this a range is not worth having.

@@ -50,6 +50,21 @@ pub(crate) fn restrict(rules: &Rules) -> Result<u32, Errno> {
     }
 }
 
+/// The host's ABI version, as far as this file makes use of it.
+///
+/// # Errors
+/// `EOPNOTSUPP` where it is switched off, `ENOSYS` where it was left out.
+#[expect(unsafe_code, reason = "the landlock crate keeps this question to itself")]
+pub(crate) fn abi() -> Result<u32, Errno> {
+    const VERSION: u32 = 1;
+    // SAFETY: asked for its version the call reads no memory: no attributes are given, and their size is 0.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION) };
+    match u32::try_from(answer) {
+        Ok(version) => Ok(version.min(NEWEST as u32)),
+        Err(_) => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::OPNOTSUPP)),
+    }
+}
+
 fn apply(rules: &Rules) -> Result<landlock::RestrictionStatus, landlock::Errno> {
     let everything = AccessFs::from_all(NEWEST);
     let mut ruleset = Ruleset::default().handle_access(everything)?.scope(Scope::from_all(NEWEST))?;

@@ -23,6 +23,7 @@ mod inside;
 mod landlock;
 mod launcher;
 pub mod privileges;
+mod probe;
 mod protocol;
 mod report;
 mod root;

@@ -12,13 +12,14 @@ use rustix::{
 };
 
 use crate::{
-    Mechanism, Probe, Report, Tier,
+    Report,
     cgroup::Groups,
     channel::{self, io_error},
     fault::{At, Fault},
     host::Host,
     identity::Identities,
     inside::Ends,
+    probe::{self, Trial},
     protocol::{Command, Reply},
     root::Base,
     seccomp::{Filter, Sockets},
@@ -124,6 +125,7 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
         Err(reason) => (None, Some(reason)),
     };
     let privileged = enter_own_mounts();
+    let limits = probe::start_limits(groups.as_ref().ok_or(no_groups.as_deref().unwrap_or_default()));
     let mut host = privileged.clone().and_then(|_| {
         raise_descriptors();
         let base = Base::lay_out(runtime_dir)?;
@@ -136,7 +138,14 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
         Ok(host) => host.trial(),
         Err(fault) => Err(fault.clone()),
     };
-    let report = report(privileged == Ok(true), &trial, no_groups.as_deref());
+    let report = probe::report(
+        &Trial {
+            privileged: privileged == Ok(true) && has_all_users(),
+            unique_users: host.as_ref().is_ok_and(Host::has_unique_users),
+            outcome: &trial,
+        },
+        limits,
+    );
     (trial.and(host), report)
 }
 
@@ -174,17 +183,7 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-fn report(privileged: bool, trial: &Result<(), Fault>, no_groups: Option<&str>) -> Report {
-    let tier = match (trial, privileged) {
-        (Ok(()), true) => Tier::A1,
-        (Ok(()), false) => Tier::A2,
-        (Err(_), _) => Tier::C,
-    };
-    let outcome =
-        trial.as_ref().map(|()| String::from("tried")).map_err(|fault| format!("{}: {}", fault.step, fault.errno));
-    let mut probes = vec![Probe { mechanism: Mechanism::Namespaces, outcome }];
-    if let Some(reason) = no_groups {
-        probes.push(Probe { mechanism: Mechanism::MemoryLimit, outcome: Err(reason.to_owned()) });
-    }
-    Report { tier, probes }
+/// Whether this process is of the host itself and not of a user namespace that lends it some users.
+fn has_all_users() -> bool {
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

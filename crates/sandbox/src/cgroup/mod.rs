@@ -284,18 +284,6 @@ pub struct Group {
 }
 
 impl Group {
-    /// Puts a process, and what it forks from then on, into the group.
-    ///
-    /// # Errors
-    /// The host's: above all that there is no such process any more.
-    pub fn enter(&self, pid: u32) -> io::Result<()> {
-        let text = pid.to_string();
-        self.hierarchies.iter().try_for_each(|hierarchy| {
-            let file = hierarchy.directory.join("cgroup.procs");
-            write_value(&file, &text).map_err(|error| named(&error, &file))
-        })
-    }
-
     /// Opens the group in every hierarchy for a process that will enter it by itself, by writing `0` to each. The host
     /// may take milliseconds over the first (it waits until nobody looks at who is where), and then they are the
     /// process's own.
@@ -316,6 +304,19 @@ impl Group {
     /// The host's; some limits may be set then, so that the sandbox must be killed.
     pub fn set(&self, limits: &Limits) -> io::Result<()> {
         self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.apply(limits))
+    }
+
+    /// Whether a cap on processor time is in force, as the host tells.
+    #[must_use]
+    pub fn is_capped(&self) -> bool {
+        let Some(cpu) = self.hierarchies.iter().find(|found| found.controllers.contains(&Controller::Cpu)) else {
+            return false;
+        };
+        let read = |file: &str| fs::read_to_string(cpu.directory.join(file)).unwrap_or_default();
+        match cpu.version {
+            Version::One => read("cpu.cfs_quota_us").trim().parse::<u64>().is_ok(),
+            Version::Two => read("cpu.max").split_whitespace().next().is_some_and(|quota| quota.parse::<u64>().is_ok()),
+        }
     }
 
     /// Opens what tells of memory; `None` where memory is not counted.

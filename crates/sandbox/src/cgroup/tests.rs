@@ -99,7 +99,9 @@ fn a_dead_launchers_sandboxes_are_killed_and_removed() {
     let Some(groups) = groups("sweep") else { return };
     let group = groups.create(4, &Limits::default()).unwrap();
     let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
-    group.enter(child.id()).unwrap();
+    for hierarchy in &group.hierarchies {
+        write_value(&hierarchy.directory.join("cgroup.procs"), &child.id().to_string()).unwrap();
+    }
     for hierarchy in &groups.hierarchies {
         sweep::clear(&hierarchy.directory.join(FUNCTIONS), Instant::now() + Duration::from_secs(10));
         assert!(child.wait().unwrap().code().is_none(), "killed");
