@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use lambda::invoke::{BoxFuture, FunctionError, Invocation, Outcome, Revision, Run, RunError};
+use lambda::invoke::{BoxFuture, FunctionError, Invocation, Outcome, Revision, Run, RunError, StreamSink};
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use crate::{
@@ -117,10 +117,7 @@ impl Supervisor {
     /// As [`Supervisor::retire`], sparing the revisions that `keep` names: a new `$LATEST` leaves versions warm.
     pub fn retire_unless(&self, account: &str, region: &str, function: &str, keep: impl Fn(&Revision) -> bool) {
         self.shared.retire(|revision| {
-            revision.account == account
-                && revision.region == region
-                && revision.function == function
-                && !keep(revision)
+            revision.account == account && revision.region == region && revision.function == function && !keep(revision)
         });
     }
 
@@ -153,22 +150,48 @@ impl Supervisor {
     }
 }
 
-impl Run for Supervisor {
-    fn run(&self, revision: Arc<Revision>, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, RunError>> {
+impl Supervisor {
+    fn begin(
+        &self,
+        revision: Arc<Revision>,
+        invocation: Invocation,
+        sink: Option<Box<dyn StreamSink>>,
+    ) -> BoxFuture<'_, Result<Outcome, RunError>> {
         let (sender, receiver) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         // A task of its own: an invocation that has begun goes to its end even when its caller goes away, and its
         // socket belongs to the reactor of this runtime.
-        self.shared.runtime.spawn(async move { run(&shared, revision, invocation, sender).await });
+        self.shared.runtime.spawn(async move { run(&shared, revision, invocation, sink, sender).await });
         Box::pin(async move {
             receiver.await.unwrap_or_else(|_| Err(RunError::Unavailable("the server is shutting down".into())))
         })
     }
 }
 
+impl Run for Supervisor {
+    fn run(&self, revision: Arc<Revision>, invocation: Invocation) -> BoxFuture<'_, Result<Outcome, RunError>> {
+        self.begin(revision, invocation, None)
+    }
+
+    fn run_streaming<'a>(
+        &'a self,
+        revision: Arc<Revision>,
+        invocation: Invocation,
+        sink: Box<dyn StreamSink>,
+    ) -> BoxFuture<'a, Result<Outcome, RunError>> {
+        self.begin(revision, invocation, Some(sink))
+    }
+}
+
 type Answer = oneshot::Sender<Result<Outcome, RunError>>;
 
-async fn run(shared: &Arc<Shared>, revision: Arc<Revision>, invocation: Invocation, answer: Answer) {
+async fn run(
+    shared: &Arc<Shared>,
+    revision: Arc<Revision>,
+    invocation: Invocation,
+    sink: Option<Box<dyn StreamSink>>,
+    answer: Answer,
+) {
     if invocation.payload.len() > EVENT_BYTES_MAX {
         let _ = answer.send(Err(RunError::TooLarge));
         return;
@@ -191,7 +214,7 @@ async fn run(shared: &Arc<Shared>, revision: Arc<Revision>, invocation: Invocati
     };
     let mut lease = Lease { shared, environment: Some(environment), healthy: false };
     let Some(environment) = lease.environment.as_mut() else { return };
-    let (outcome, healthy) = invoke(environment, &revision, &invocation).await;
+    let (outcome, healthy) = invoke(environment, &revision, &invocation, sink).await;
     let log =
         environment.log.take(true).map(|batch| (environment.log.group.clone(), environment.log.stream.clone(), batch));
     lease.healthy = healthy;
@@ -219,7 +242,12 @@ impl Drop for Lease<'_> {
 }
 
 /// Runs one invocation on an environment; also tells whether it may be used again.
-async fn invoke(environment: &mut Environment, revision: &Revision, invocation: &Invocation) -> (Outcome, bool) {
+async fn invoke(
+    environment: &mut Environment,
+    revision: &Revision,
+    invocation: &Invocation,
+    sink: Option<Box<dyn StreamSink>>,
+) -> (Outcome, bool) {
     let timeout = Duration::from_secs(u64::from(revision.timeout_s));
     // What was said while idle belongs to no invocation's tail.
     environment.drain_output();
@@ -233,7 +261,7 @@ async fn invoke(environment: &mut Environment, revision: &Revision, invocation: 
         trace: invocation.trace_id.as_deref(),
         client_context: invocation.client_context.as_deref(),
     };
-    let ending = environment.invoke(&call, &invocation.payload, begun + timeout, None).await;
+    let ending = environment.invoke(&call, &invocation.payload, begun + timeout, sink).await;
     let duration_us = begun.elapsed().as_micros() as u64;
     let (payload, function_error, healthy, trouble) = conclude(ending, revision, invocation);
     if let Some(trouble) = &trouble {

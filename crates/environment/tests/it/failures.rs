@@ -241,7 +241,7 @@ async fn revisions_and_accounts_share_no_process() {
 #[tokio::test]
 async fn what_cannot_run_here_says_so() {
     let world = World::with(|options| options.python = None);
-    for runtime in ["provided.al2023", "java21", "python3.11", "python2.7"] {
+    for runtime in ["java21", "python3.11", "python2.7"] {
         let mut function = world.node("exports.handler = async () => 1;");
         function.runtime = runtime.into();
         let Err(RunError::Unavailable(text)) = world.try_invoke(&function, "{}").await else { panic!("{runtime} ran") };

@@ -1,6 +1,8 @@
 //! Real functions in real processes. Needs `node` (20 or newer) and `python3` (3.11 or newer) on the path.
 
+mod custom;
 mod failures;
 mod node;
 mod python;
+mod streaming;
 mod world;

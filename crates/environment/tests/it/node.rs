@@ -395,5 +395,8 @@ async fn the_log_has_the_lines_of_aws() {
     let lines = lines.of("authorizer");
     assert!(lines[0].starts_with("INIT_START Runtime Version: nodejs20.x"));
     assert_eq!(lines.iter().filter(|line| line.starts_with("REPORT")).count(), 2);
-    assert!(lines.iter().any(|line| line.ends_with("\tINFO\tone\ntwo { a: 1 }")), "several lines are one event: {lines:?}");
+    assert!(
+        lines.iter().any(|line| line.ends_with("\tINFO\tone\ntwo { a: 1 }")),
+        "several lines are one event: {lines:?}"
+    );
 }

@@ -85,7 +85,8 @@ impl World {
     pub fn function(&self, runtime: &str, files: &[(&str, &str)]) -> Revision {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, contents) in files {
-            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+            let mode = if contents.starts_with("#!") { 0o755 } else { 0o644 };
+            writer.start_file(*name, SimpleFileOptions::default().unix_permissions(mode)).unwrap();
             writer.write_all(contents.as_bytes()).unwrap();
         }
         let zip = writer.finish().unwrap().into_inner();
