@@ -90,6 +90,8 @@ pub(crate) enum Step {
     Done(Response),
     /// A function is to run.
     Invoke(Box<SignedInvoke>),
+    /// A function is to run, its answer to go out while it is made.
+    Stream(Box<SignedInvoke>),
     /// An authorizer or a method is to be tried.
     Test(Box<TestInvoke>),
 }
@@ -432,6 +434,10 @@ impl Known<'_> {
                 })?;
                 Ok(Step::Done(protocol::encode(self.op, &output, &self.call.request_id).into()))
             }
+            Run::Exchange(Exchange::InvokeStream) => {
+                let payload = decoded.payload.map(|payload| payload.range);
+                Ok(Step::Stream(Box::new(SignedInvoke::prepare(self, &decoded.params, payload)?)))
+            }
             Run::Exchange(Exchange::TestInvoke(tried)) => {
                 Ok(Step::Test(Box::new(TestInvoke::prepare(self, tried, &decoded.params)?)))
             }
@@ -448,12 +454,11 @@ impl Known<'_> {
             |error: ServiceError, params: &Value| Refusal { error: Box::new(error), parameters: shown(params) };
         refuse_unenforced(self.op, entry, &params).map_err(|error| refuse(error, &params))?;
         if let Some(upload) = entry.upload
-            && let Some(text) = upload::take(upload, &mut params)
+            && let Some(source) = upload::take(upload, &mut params)
         {
-            // Nothing is stored for somebody who may not make the call.
+            // Nothing is read or stored for somebody who may not make the call.
             self.permitted(entry, &params).map_err(|error| refuse(error, &params))?;
-            let done = self.call.inner.upload(self.op, upload, text, &mut params);
-            done.map_err(|error| refuse(error, &params))?;
+            self.upload(upload, source, &mut params).map_err(|error| refuse(error, &params))?;
         }
         let commit = || self.commit(entry, &params, shown(&params));
         let output = patiently(&self.call.inner.preparing, commit).map_err(|error| refuse(error, &params))?;

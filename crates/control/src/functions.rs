@@ -47,9 +47,9 @@ impl Function {
     #[must_use]
     pub fn runs(&self, revision: &Revision) -> bool {
         let same = |own: &Revision| own.version == revision.version && own.revision_id == revision.revision_id;
-        self.targets.values().any(|target| {
-            same(&target.revision) || target.additional.as_ref().is_some_and(|(second, _)| same(second))
-        })
+        self.targets
+            .values()
+            .any(|target| same(&target.revision) || target.additional.as_ref().is_some_and(|(second, _)| same(second)))
     }
 
     /// What a qualifier leads to; the empty one is the function itself.

@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+use environment::Supervisor;
 use lambda::{
     directory::{QualifierKey, Refusal, permit},
     invoke::{
         BoxFuture, Invocation, Invoke, InvokeError, InvokeRequest, Invoked, Invoker as OnBehalf, NotPermitted, Outcome,
-        Run as _, RunError,
+        Revision, Run as _, RunError, StreamSink,
     },
 };
 use platform::cloudtrail::record::{GATEWAY_INVOKED_BY, LambdaInvoke, UserIdentity};
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     Inner,
-    functions::{Function, FunctionKey},
+    functions::{Function, FunctionKey, InFlight},
     role::Acting,
 };
 
@@ -113,16 +114,30 @@ impl Inner {
         invoked_arn: String,
         invocation: Invocation,
     ) -> Result<Outcome, RunError> {
+        let admitted = self.admit(permitted, invoked_arn, &invocation.request_id).await?;
+        self.runner.run(Arc::clone(&admitted.revision), invocation).await
+    }
+
+    /// Everything before the run: waits until the function can, counts it in, draws what runs, records the invocation.
+    ///
+    /// # Errors
+    /// When the function cannot run yet, or its reserved concurrency is used up; it has not run then.
+    pub(crate) async fn admit(
+        &self,
+        permitted: Permitted,
+        invoked_arn: String,
+        request_id: &str,
+    ) -> Result<Admitted, RunError> {
         let Permitted { key, function, target, attribution } = permitted;
         let (function, target) = self.ready(&FunctionKey::from(&key), &key.qualifier, function, target).await?;
-        let Some(_in_flight) = function.enter(&target) else {
+        let Some(in_flight) = function.enter(&target) else {
             return Err(RunError::Throttled { reason: "ReservedFunctionConcurrentInvocationLimitExceeded" });
         };
         let revision = Arc::clone(target.draw(self.roll()));
         let function_arn = format!("arn:aws:lambda:{}:{}:function:{}", key.region, key.account, key.function);
         self.audit.invoked(LambdaInvoke {
             event_id: self.uuid(),
-            request_id: invocation.request_id.clone(),
+            request_id: request_id.to_owned(),
             now: self.clock.now(),
             region: key.region,
             identity: attribution.identity,
@@ -138,7 +153,25 @@ impl Inner {
             username: attribution.username,
             access_key_id: attribution.access_key_id,
         });
-        self.runner.run(revision, invocation).await
+        Ok(Admitted { revision, _in_flight: in_flight })
+    }
+}
+
+/// An invocation that may run, and is counted while this lives.
+pub(crate) struct Admitted {
+    pub revision: Arc<Revision>,
+    _in_flight: InFlight,
+}
+
+impl Admitted {
+    /// Runs it, its answer going to `sink` while it is made.
+    pub(crate) async fn run_streaming(
+        self,
+        runner: &Supervisor,
+        invocation: Invocation,
+        sink: Box<dyn StreamSink>,
+    ) -> Result<Outcome, RunError> {
+        runner.run_streaming(Arc::clone(&self.revision), invocation, sink).await
     }
 }
 

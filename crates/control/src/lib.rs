@@ -4,6 +4,7 @@
 //! effect. It alone knows both bytes and nouns. It opens no socket: the listener hands requests in.
 
 pub mod accounts;
+mod answer;
 mod asynchronous;
 mod audit;
 mod authorize;
@@ -39,6 +40,7 @@ use gateway::Gateway;
 use service::ServiceError;
 use store::Store;
 
+pub use answer::{Answer, Body};
 pub use clock::{Clock, SystemClock};
 pub use decisions::PATH as DECISIONS_PATH;
 pub use dispatch::{Request, Response};
@@ -169,10 +171,10 @@ impl Control {
     }
 
     /// Answers one control-plane request. Never fails: an error is an answer too.
-    pub async fn handle(&self, request: Request) -> Response {
+    pub async fn handle(&self, request: Request) -> Answer {
         let inner = Arc::clone(&self.inner);
         let step = match dispatch::Way::of(&request) {
-            dispatch::Way::S3 => return exchange::s3::handle(&self.inner, request).await,
+            dispatch::Way::S3 => return exchange::s3::handle(&self.inner, request).await.into(),
             dispatch::Way::Decision => tokio::task::spawn_blocking(move || decisions::answer(&inner, &request)).await,
             dispatch::Way::Code => tokio::task::spawn_blocking(move || dispatch::code_at(&inner, &request)).await,
             dispatch::Way::Call(routed) => {
@@ -180,12 +182,13 @@ impl Control {
             }
         };
         match step {
-            Ok(dispatch::Step::Done(response)) => response,
-            Ok(dispatch::Step::Invoke(invoke)) => invoke.run(&self.inner).await,
-            Ok(dispatch::Step::Test(test)) => test.run(&self.inner).await,
+            Ok(dispatch::Step::Done(response)) => response.into(),
+            Ok(dispatch::Step::Invoke(invoke)) => invoke.run(&self.inner).await.into(),
+            Ok(dispatch::Step::Stream(invoke)) => invoke.stream(&self.inner).await,
+            Ok(dispatch::Step::Test(test)) => test.run(&self.inner).await.into(),
             Err(error) => {
                 tracing::error!(%error, "a call panicked");
-                dispatch::failed()
+                dispatch::failed().into()
             }
         }
     }
@@ -220,10 +223,7 @@ impl Inner {
     }
 
     fn host(&self) -> NodeHost {
-        NodeHost {
-            vault: Arc::clone(&self.vault),
-            functions: Some((self.runner.clone(), Arc::clone(&self.functions))),
-        }
+        NodeHost { vault: Arc::clone(&self.vault), functions: Some((self.runner.clone(), Arc::clone(&self.functions))) }
     }
 
     fn uuid(&self) -> String {

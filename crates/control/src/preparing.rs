@@ -96,16 +96,19 @@ pub(crate) fn start(inner: Weak<Inner>, mut waiting: mpsc::UnboundedReceiver<Fun
             tokio::spawn(async move {
                 let again = inner.clone();
                 let asked = key.clone();
-                let done = tokio::task::spawn_blocking(move || {
-                    inner.upgrade().map_or(Ok(()), |inner| inner.prepare(&key))
-                });
+                let done =
+                    tokio::task::spawn_blocking(move || inner.upgrade().map_or(Ok(()), |inner| inner.prepare(&key)));
                 let failed = match done.await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error.cause.unwrap_or(error.message),
                     Err(error) => error.to_string(),
                 };
                 drop(turn);
-                tracing::error!(function = asked.name, account = asked.account, "a function cannot be prepared: {failed}");
+                tracing::error!(
+                    function = asked.name,
+                    account = asked.account,
+                    "a function cannot be prepared: {failed}"
+                );
                 tokio::time::sleep(PAUSE).await;
                 if let Some(inner) = again.upgrade() {
                     inner.preparing.taken(&asked);
@@ -131,7 +134,13 @@ impl Inner {
         for (run_key, outcome) in &outcomes {
             if let Err(reason) = outcome {
                 let (function, account) = (&key.name, &key.account);
-                tracing::warn!(function, account, code = reason.code, "a function could not be prepared: {}", reason.text);
+                tracing::warn!(
+                    function,
+                    account,
+                    code = reason.code,
+                    "a function could not be prepared: {}",
+                    reason.text
+                );
             }
             self.settle(&scope, &key.name, run_key, outcome)?;
         }

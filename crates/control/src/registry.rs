@@ -20,6 +20,8 @@ pub enum Run {
 pub enum Exchange {
     /// Lambda's Invoke.
     Invoke,
+    /// Lambda's InvokeWithResponseStream.
+    InvokeStream,
     /// Its elder, which knows events alone.
     InvokeAsync,
     /// CloudTrail's LookupEvents: reads the event history.
@@ -42,8 +44,9 @@ fn lists() -> [(&'static str, &'static [&'static [Entry]]); 6] {
     ]
 }
 
-const EXCHANGES: [(&str, &str, Exchange); 12] = [
+const EXCHANGES: [(&str, &str, Exchange); 13] = [
     ("lambda", "Invoke", Exchange::Invoke),
+    ("lambda", "InvokeWithResponseStream", Exchange::InvokeStream),
     ("lambda", "InvokeAsync", Exchange::InvokeAsync),
     ("cloudtrail", "LookupEvents", Exchange::LookupEvents),
     ("logs", "CreateLogStream", Exchange::Logs(LogsCall::CreateLogStream)),

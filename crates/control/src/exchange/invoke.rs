@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use lambda::{
-    directory::QualifierKey,
+    directory::{QualifierKey, Target},
     invoke::{FunctionError, Invocation, Outcome, RunError},
     name::Address,
     permission::ResourcePolicy,
@@ -21,15 +21,18 @@ use crate::{
     asynchronous::{self, NewEvent, Refused},
     authorize,
     dispatch::{Known, Refusal, Response},
-    functions::FunctionKey,
+    functions::{Function, FunctionKey},
     invoker::{Attribution, Permitted},
     reader::SnapshotReader,
     trail,
 };
 
+mod message;
+mod stream;
+
 /// Largest synchronous event. Source: Lambda Developer Guide, "Lambda quotas": 6 MB.
 pub const EVENT_BYTES_MAX: usize = 6_291_556;
-/// Of a user agent, so much is kept with an event: what is kept beside its payload is bounded.
+/// Of a user agent, so much is kept with an event.
 const USER_AGENT_CHARS_MAX: usize = 1024;
 /// Longest client context, base64. Source: as above.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
@@ -149,13 +152,7 @@ impl SignedInvoke {
     }
 
     async fn outcome(self, inner: &Arc<Inner>) -> Result<Response, ServiceError> {
-        let not_found = || {
-            ServiceError::new("ResourceNotFoundException", 404, format!("Function not found: {}", self.invoked_arn))
-                .with_field("Type", "User")
-                .with_upper_message()
-        };
-        let function = inner.function(FunctionKey::from(&self.key)).await.ok_or_else(not_found)?;
-        let target = Arc::clone(function.target(&self.key.qualifier).ok_or_else(not_found)?);
+        let (function, target) = self.found(inner).await?;
         match self.kind {
             Kind::RequestResponse => {}
             Kind::DryRun => return Ok(answer(204, &self.request_id, Vec::new(), Bytes::new())),
@@ -184,14 +181,13 @@ impl SignedInvoke {
             Kind::InvokeAsync => Bytes::from_static(b"{\"Status\":202}"),
             _ => Bytes::new(),
         };
-        let user_agent = self.attribution.user_agent.chars().take(USER_AGENT_CHARS_MAX).collect();
         let event = NewEvent {
             lane: Lane { account: self.key.account, region: self.key.region, name: self.key.function },
             request_id: self.request_id.clone(),
             invoked_arn: self.invoked_arn,
             qualifier: self.key.qualifier,
             client_context: self.client_context,
-            attribution: Attribution { user_agent, ..self.attribution },
+            attribution: Attribution { user_agent: shortened(&self.attribution.user_agent), ..self.attribution },
             payload: self.payload,
             hops: 0,
         };
@@ -206,6 +202,24 @@ impl SignedInvoke {
                 Err(ServiceError::new("ServiceException", 500, text).with_field("Type", "Service"))
             }
         }
+    }
+}
+
+/// As much of a user agent as a record shows: what is kept of an event beside its payload is bounded.
+fn shortened(user_agent: &str) -> String {
+    user_agent.chars().take(USER_AGENT_CHARS_MAX).collect()
+}
+
+impl SignedInvoke {
+    async fn found(&self, inner: &Arc<Inner>) -> Result<(Arc<Function>, Arc<Target>), ServiceError> {
+        let not_found = || {
+            ServiceError::new("ResourceNotFoundException", 404, format!("Function not found: {}", self.invoked_arn))
+                .with_field("Type", "User")
+                .with_upper_message()
+        };
+        let function = inner.function(FunctionKey::from(&self.key)).await.ok_or_else(not_found)?;
+        let target = Arc::clone(function.target(&self.key.qualifier).ok_or_else(not_found)?);
+        Ok((function, target))
     }
 }
 
@@ -266,14 +280,17 @@ fn client_context(text: &str) -> Result<String, ServiceError> {
         .ok_or_else(|| refuse("Client context must be a valid Base64-encoded JSON object."))
 }
 
+fn function_error(error: FunctionError) -> &'static str {
+    match error {
+        FunctionError::Handled => "Handled",
+        FunctionError::Unhandled => "Unhandled",
+    }
+}
+
 fn outcome_answer(outcome: Outcome, request_id: &str) -> Response {
     let mut headers = vec![("X-Amz-Executed-Version".to_owned(), outcome.executed_version)];
     if let Some(error) = outcome.function_error {
-        let text = match error {
-            FunctionError::Handled => "Handled",
-            FunctionError::Unhandled => "Unhandled",
-        };
-        headers.push(("X-Amz-Function-Error".to_owned(), text.to_owned()));
+        headers.push(("X-Amz-Function-Error".to_owned(), function_error(error).to_owned()));
     }
     if let Some(tail) = outcome.log_tail {
         headers.push(("X-Amz-Log-Result".to_owned(), STANDARD.encode(tail)));

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use gateway::{Answer, Arrived, Gateway, Headers, Target};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
     Request,
     body::{Body, Incoming},
@@ -27,6 +27,7 @@ use tokio::{net::TcpStream, sync::watch};
 use super::{
     HEAD_BYTES_MAX, Shared,
     body::{self, Refused, Streamed},
+    outgoing::Outgoing,
     own, peer, spelling,
     tap::{FIELDS_MAX, Recorder, Tap, origin_form},
 };
@@ -84,7 +85,7 @@ struct Ends {
 }
 
 /// Runs a request; a panic in it becomes a 500, and the thread and its other connections live on.
-async fn guarded(request: impl Future<Output = Response<Full<Bytes>>>) -> Response<Full<Bytes>> {
+async fn guarded(request: impl Future<Output = Response<Outgoing>>) -> Response<Outgoing> {
     let mut request = pin!(request);
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| request.as_mut().poll(cx))) {
         Ok(progress) => progress,
@@ -101,7 +102,7 @@ async fn answer(
     ends: Ends,
     recorder: &RefCell<Recorder>,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Response<Outgoing> {
     let (parts, body) = request.into_parts();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let path = target.split('?').next().unwrap_or_default();
@@ -233,6 +234,12 @@ impl Limit {
                 _ => "CreateFunction",
             });
         }
+        if path.starts_with("/2018-10-31/layers/") && parts.method == Method::POST && path.ends_with("/versions") {
+            return Self::Function("PublishLayerVersion");
+        }
+        if path.starts_with("/2021-11-15/functions/") {
+            return Self::Function("InvokeWithResponseStream");
+        }
         let scope = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default();
         let is_signed_for_s3 = contains(scope, b"/s3/aws4_request") || query.contains("%2Fs3%2Faws4_request");
@@ -248,7 +255,7 @@ impl Limit {
     }
 
     /// The service's own answer to a body that is too large.
-    fn refusal(&self) -> Response<Full<Bytes>> {
+    fn refusal(&self) -> Response<Outgoing> {
         let bytes_max = self.bytes_max();
         match self {
             Self::Function(operation) => {
@@ -281,7 +288,7 @@ async fn control(
     mut request: control::Request,
     (body, waits): (Incoming, bool),
     limit: &Limit,
-) -> Response<Full<Bytes>> {
+) -> Response<Outgoing> {
     let held = match body::read(body, waits, limit.bytes_max(), &shared.budget).await {
         Ok(held) => held,
         Err(Refused::TooLarge) => return limit.refusal(),
@@ -330,12 +337,12 @@ fn tell(answer: &Answer, method: &str, host: &str, path: &str) {
     }
 }
 
-fn from_gateway(answer: Answer) -> Response<Full<Bytes>> {
+fn from_gateway(answer: Answer) -> Response<Outgoing> {
     let fields = answer.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     build(answer.status, fields, answer.body)
 }
 
-fn from_control(answer: control::Response, is_head: bool) -> Response<Full<Bytes>> {
+fn from_control(answer: control::Answer, is_head: bool) -> Response<Outgoing> {
     // Only HEAD tells the length of a body that it does not send.
     let fields = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let fields = fields.filter(|(name, _)| is_head || !name.eq_ignore_ascii_case("content-length"));
@@ -354,9 +361,13 @@ fn field_name(name: &str) -> Option<HeaderName> {
     known.or_else(|| HeaderName::from_bytes(name.as_bytes()).ok())
 }
 
-fn build<'a>(status: u16, fields: impl Iterator<Item = (&'a str, &'a str)>, body: Bytes) -> Response<Full<Bytes>> {
+fn build<'a>(
+    status: u16,
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
+    body: impl Into<Outgoing>,
+) -> Response<Outgoing> {
     let Ok(status) = StatusCode::from_u16(status) else { return failed() };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     for (name, value) in fields {
         let (Some(name), Ok(value)) = (field_name(name), HeaderValue::from_bytes(value.as_bytes())) else {
@@ -371,29 +382,29 @@ fn build<'a>(status: u16, fields: impl Iterator<Item = (&'a str, &'a str)>, body
     response
 }
 
-fn json(status: u16, document: &serde_json::Value) -> Response<Full<Bytes>> {
+fn json(status: u16, document: &serde_json::Value) -> Response<Outgoing> {
     with_body(status, "application/json", document.to_string().into())
 }
 
-fn with_body(status: u16, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+fn with_body(status: u16, kind: &'static str, body: Bytes) -> Response<Outgoing> {
     build(status, [("Content-Type", kind)].into_iter(), body)
 }
 
 /// A refusal of the listener itself, in the shape of AWS's JSON protocols.
-fn refusal(status: u16, code: &'static str, message: &str) -> Response<Full<Bytes>> {
+fn refusal(status: u16, code: &'static str, message: &str) -> Response<Outgoing> {
     let mut response = json(status, &serde_json::json!({ "message": message }));
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(code));
     response
 }
 
-fn busy() -> Response<Full<Bytes>> {
+fn busy() -> Response<Outgoing> {
     let mut response = refusal(503, "ServiceUnavailableException", "too many requests at once; try again shortly");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn failed() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(b"{\"message\":\"Internal server error\"}")));
+fn failed() -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::from(Bytes::from_static(b"{\"message\":\"Internal server error\"}")));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static("InternalServerErrorException"));
@@ -420,6 +431,8 @@ mod tests {
         };
         assert_eq!(limit("POST", "/2015-03-31/functions", ""), Limit::Function("CreateFunction"));
         assert_eq!(limit("PUT", "/2015-03-31/functions/f/code", ""), Limit::Function("UpdateFunctionCode"));
+        assert_eq!(limit("POST", "/2018-10-31/layers/l/versions", ""), Limit::Function("PublishLayerVersion"));
+        assert_eq!(limit("POST", "/2018-10-31/layers/l/versions/1/policy", ""), Limit::Call);
         let scope = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/s3/aws4_request, SignedHeaders=host";
         assert_eq!(limit("PUT", "/b/k", scope), Limit::Object);
         assert_eq!(limit("PUT", "/b/k?X-Amz-Credential=A%2F2%2Fus-east-1%2Fs3%2Faws4_request", ""), Limit::Object);

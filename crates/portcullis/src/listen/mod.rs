@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod outgoing;
 mod own;
 mod peer;
 mod spelling;
