@@ -39,6 +39,9 @@ use crate::{
 const TMP_ALLOWANCE_BYTES: u64 = 512 * 1024 * 1024;
 /// Memory limit of a sandbox that waits for what it is for.
 const BLANK_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+/// How ready the kernel is to kill a sandbox when the whole host runs out of memory (-1,000 to 1,000): before the
+/// server and before the launcher.
+const OOM_SCORE: &str = "500";
 /// Longest that a sandbox may take to set itself up.
 const SETUP_MS_MAX: i64 = 5_000;
 /// Longest that a killed sandbox may take to be gone, and its control group to be empty.
@@ -212,7 +215,10 @@ impl Host {
             }
         };
         sandbox.process = Some(pidfd);
-        write_maps(pid.as_raw_nonzero().get(), identity)?;
+        let pid = pid.as_raw_nonzero().get();
+        // Done from here: inside, a process that cannot be dumped may not. Nothing is lost where it cannot be written.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
+        write_maps(pid, identity)?;
         channel::send(&ours, inside::GO, &[]).at("release the sandbox")?;
         Ok(ours)
     }

@@ -131,6 +131,8 @@ fn identify(has_root: bool) -> Result<(), Fault> {
         rustix::thread::set_thread_res_gid(group, group, group).at("become group 0 inside")?;
         rustix::thread::set_thread_res_uid(user, user, user).at("become user 0 inside")?;
     }
+    // Before there is anybody inside who might look. A program that is executed can be looked at again.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
     // After the change of user, which clears it. From here on the launcher's death is ours, and with us dies everything
     // inside; had it died before, telling it would fail.
     set_parent_process_death_signal(Some(Signal::KILL)).at("tie to the launcher")?;
@@ -158,7 +160,6 @@ fn stay(function: i32, status: &OwnedFd) -> ! {
     let alone = || {
         sys::place(status, 0)?;
         sys::close_from(1)?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let none = CapabilitySet::empty();
         set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
         set_no_new_privs(true)

@@ -9,6 +9,7 @@ use std::{
 use rustix::{
     io::Errno,
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 
 use crate::{
@@ -124,10 +125,10 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
         Ok(groups) => (Some(groups), None),
         Err(reason) => (None, Some(reason)),
     };
+    raise_descriptors();
     let privileged = enter_own_mounts();
     let limits = probe::start_limits(groups.as_ref().ok_or(no_groups.as_deref().unwrap_or_default()));
     let mut host = privileged.clone().and_then(|_| {
-        raise_descriptors();
         let base = Base::lay_out(runtime_dir)?;
         let read = |path: &str| fs::read_to_string(path).at_with(|| format!("read {path}"));
         let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?);
@@ -157,6 +158,7 @@ fn enter_own_mounts() -> Result<bool, Fault> {
         Ok(()) => {
             // Groups of who started us would go with every sandbox.
             rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
+            keep_only(KEPT).at("give up capabilities")?;
             // What it has open (all sandboxes) is nobody's business, not even of the same user.
             set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
             Ok(true)
@@ -175,6 +177,24 @@ fn enter_own_mounts() -> Result<bool, Fault> {
         }
         Err(errno) => Err(Fault::new("make mounts of its own", errno)),
     }
+}
+
+/// What the launcher goes on to do with privileges: mount, enter the mounts of a sandbox, write maps of users, kill
+/// them, leave groups, and read code and write control groups whoever's they are.
+const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::DAC_OVERRIDE);
+
+/// Gives up every other capability, and ever to get one by executing something. A sandbox has all of them in its own
+/// user namespace all the same, until it gives them up.
+fn keep_only(kept: CapabilitySet) -> Result<(), Errno> {
+    let now = capabilities(None)?;
+    let kept = kept.intersection(now.permitted);
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
+    set_no_new_privs(true)
 }
 
 /// As many descriptors as the host allows: each sandbox takes two.

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     os::unix::net::UnixStream,
     os::{fd::FromRawFd, unix::process::CommandExt},
-    process::{Command, ExitCode, Stdio, exit},
+    process::{Command, ExitCode, exit},
 };
 
 /// First argument with which this program is inside.
@@ -140,9 +140,8 @@ fn connect() {
 
 /// Leaves a process in a session of its own behind and goes on living.
 fn orphan() {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args([ARGUMENT, "sleep"]).stdin(Stdio::null());
-    command.process_group(0).spawn().unwrap();
+    // In the background of a shell that ends: nobody waits for it.
+    Command::new("/bin/sh").args(["-c", "sleep 1000 &"]).process_group(0).spawn().unwrap().wait().unwrap();
     let mut child = Command::new("/usr/bin/setsid");
     child.args(["-f", "/usr/bin/sleep", "1000"]).spawn().unwrap().wait().unwrap();
     println!("ready");

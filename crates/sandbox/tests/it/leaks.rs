@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -19,6 +19,7 @@ use crate::{
 pub const TESTS: &[Test] = &[
     ("many_launches_leak_nothing", many_launches_leak_nothing),
     ("several_threads_launch_at_once", several_threads_launch_at_once),
+    ("launcher_and_process_1_hold_only_what_they_need", launcher_and_process_1_hold_only_what_they_need),
     ("the_launcher_s_death_is_the_sandboxes", the_launcher_s_death_is_the_sandboxes),
     ("a_dropped_launcher_ends_everything", a_dropped_launcher_ends_everything),
 ];
@@ -54,9 +55,13 @@ fn held(launcher: &Launcher) -> Held {
     }
 }
 
-/// Number of the launcher's process, by its descriptor.
+/// Number of the launcher's process.
 fn pid_of(launcher: &Launcher) -> i32 {
-    let pidfd = launcher.watch().unwrap();
+    pid_behind(&launcher.watch().unwrap())
+}
+
+/// Number of the process behind a descriptor.
+fn pid_behind(pidfd: &OwnedFd) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
 }
@@ -145,6 +150,31 @@ fn several_threads_launch_at_once(world: &World) {
         }
     });
     assert_eq!(done.into_inner(), 40);
+}
+
+fn launcher_and_process_1_hold_only_what_they_need(world: &World) {
+    let field = |pid: i32, name: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t").map(str::to_owned));
+        line.unwrap().trim().to_owned()
+    };
+    let sandbox = world.launcher.launch(&request(), &inside("sleep")).unwrap();
+    let one = pid_behind(&sandbox.pidfd);
+    eventually("process 1 gives everything up", || field(one, "CapEff") == "0000000000000000");
+    assert_eq!(field(one, "CapPrm"), "0000000000000000");
+    assert_eq!(field(one, "NoNewPrivs"), "1");
+    if world.tier() == Tier::A1 {
+        let launcher = pid_of(&world.launcher);
+        // CAP_DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_CHROOT, SYS_ADMIN.
+        let kept = format!("{:016x}", [1, 5, 6, 7, 18, 21].map(|number| 1_u64 << number).iter().sum::<u64>());
+        assert_eq!((field(launcher, "CapEff"), field(launcher, "CapPrm")), (kept.clone(), kept));
+        assert_eq!((field(launcher, "NoNewPrivs"), field(launcher, "Groups")), ("1".to_owned(), String::new()));
+        let descriptors = fs::read_dir(format!("/proc/{one}/fd")).unwrap().count();
+        assert_eq!(descriptors, 1, "process 1 holds the status pipe alone");
+        let users: Vec<u32> = field(one, "Uid").split('\t').map(|user| user.parse().unwrap()).collect();
+        assert!(users.iter().all(|user| *user >= 2_100_000_000), "{users:?}");
+    }
+    world.launcher.reap(sandbox.id).unwrap();
 }
 
 fn the_launcher_s_death_is_the_sandboxes(world: &World) {
