@@ -259,9 +259,12 @@ def error_document(message, kind, trace, request_id):
 def describe(error, request_id):
     if isinstance(error, Fault):
         return error_document(error.message, error.kind, error.trace, request_id)
-    frames = traceback.extract_tb(error.__traceback__)
+    # As plain tuples, which AWS's client makes of them too: they are written without marks below the line.
+    frames = [
+        (frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(error.__traceback__)
+    ]
     for index, frame in enumerate(frames):
-        if frame.filename != __file__:
+        if frame[0] != __file__:
             frames = frames[index:]
             break
     try:

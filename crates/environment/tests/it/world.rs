@@ -83,11 +83,18 @@ impl World {
 
     /// A function of the given files; the first one holds the handler `handler`.
     pub fn function(&self, runtime: &str, files: &[(&str, &str)]) -> Revision {
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        self.package(runtime, &files)
+    }
+
+    /// As [`World::function`], of files that need not be text. What begins with `#!` or is a program can be executed.
+    pub fn package(&self, runtime: &str, files: &[(&str, &[u8])]) -> Revision {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, contents) in files {
-            let mode = if contents.starts_with("#!") { 0o755 } else { 0o644 };
+            let executable = contents.starts_with(b"#!") || contents.starts_with(b"\x7fELF");
+            let mode = if executable { 0o755 } else { 0o644 };
             writer.start_file(*name, SimpleFileOptions::default().unix_permissions(mode)).unwrap();
-            writer.write_all(contents.as_bytes()).unwrap();
+            writer.write_all(contents).unwrap();
         }
         let zip = writer.finish().unwrap().into_inner();
         let inspected = package::inspect(&zip).unwrap();
