@@ -1,7 +1,7 @@
 //! How the process of an environment comes to be: the seam at which isolation is put.
 //!
 //! [`Launch`] gives a frame socket, the function's output and a handle to the process tree; the rest of the crate
-//! cares for nothing else. `Isolated` puts every environment into a sandbox of its own; [`Plain`] is the
+//! cares for nothing else. [`crate::Isolated`] puts every environment into a sandbox of its own; [`Plain`] is the
 //! implementation without isolation, and [`Refusing`] the one for hosts that cannot isolate.
 
 use std::{
@@ -92,6 +92,8 @@ pub enum Exit {
     Code(i32),
     /// It was ended by this signal.
     Signal(i32),
+    /// It could not be executed: the host's error number.
+    NotExecuted(i32),
     /// Nobody knows.
     Unknown,
 }

@@ -6,8 +6,9 @@
 //!
 //! What is decided (who gets which environment, when one is started or killed) is the pure state machine in
 //! [`state`]; what is said to a runtime is the pure codec in [`frame`]; how a process comes to be is behind the trait
-//! [`launch::Launch`], where isolation belongs. **[`launch::Plain`] isolates nothing**: functions run as the server's
-//! own user, with its files and its network. It is for single-tenant use and for tests.
+//! [`launch::Launch`]. [`Isolated`] gives every environment a sandbox of its own. **[`launch::Plain`] isolates
+//! nothing**: functions run as the server's own user, with its files and its network. It is for single-tenant use and
+//! for tests.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)
@@ -16,6 +17,8 @@
 mod clock;
 pub mod egress;
 pub mod frame;
+mod invocation;
+mod isolated;
 pub mod launch;
 mod log;
 mod options;
@@ -29,5 +32,8 @@ pub mod state;
 mod supervisor;
 mod trees;
 
-pub use options::{Credentials, DeprecatedRuntimes, LogSink, NoCredentials, Options, RoleCredentials, TracingLogs};
-pub use supervisor::{RUNTIME_DIR, Supervisor, prepare};
+pub use isolated::Isolated;
+pub use options::{
+    Credentials, DeprecatedRuntimes, LogSink, NoCredentials, Options, RoleCredentials, Standbys, TracingLogs,
+};
+pub use supervisor::{Provisioned, RUNTIME_DIR, Supervisor, prepare};

@@ -12,6 +12,19 @@ pub enum DeprecatedRuntimes {
     Reject,
 }
 
+/// Whether runtimes are kept started without a function, to be adopted by the next one that is cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standbys {
+    /// None: every cold start is a start of the runtime.
+    Off,
+    /// Where processes have a root of their own. Elsewhere a runtime cannot be told at its start where the libraries of
+    /// a function's package will be.
+    #[default]
+    InSandboxes,
+    /// Everywhere, for tests.
+    Always,
+}
+
 /// Settings of a [`crate::Supervisor`].
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -34,6 +47,12 @@ pub struct Options {
     pub processes_max: usize,
     /// How long an unused environment is kept, seconds.
     pub idle_ttl_s: u64,
+    /// Whether bare runtimes are kept; they take up to a fiftieth of the host's memory.
+    pub standbys: Standbys,
+    /// When less than this share of the host's memory is available, per cent, unused environments are let go.
+    pub memory_low_percent: u64,
+    /// Whether every `REPORT` line says that functions are not isolated.
+    pub unisolated_banner: bool,
     /// Whether `nodejs6.10` and the like are taken.
     pub deprecated_runtimes: DeprecatedRuntimes,
     /// Whether an identifier newer than the installed interpreter runs on the installed one (with a warning) rather
@@ -52,6 +71,9 @@ impl Default for Options {
             concurrency_max: 1_000,
             processes_max: 64,
             idle_ttl_s: 300,
+            standbys: Standbys::default(),
+            memory_low_percent: 5,
+            unisolated_banner: false,
             deprecated_runtimes: DeprecatedRuntimes::Accept,
             newer_runtimes: false,
         }

@@ -1,10 +1,14 @@
 //! Carries out what the state machine decides: starts, hands over, kills and buries environments.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     hash::{Hash, Hasher},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,25 +17,31 @@ use lambda::invoke::Revision;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use crate::{
-    clock::{Monotonic, epoch_ms},
-    launch::{Exit, Launch, Process, Spec, on_reactor},
-    log::Log,
-    options::{Credentials, LogSink, Options},
-    process::{Ending, Environment, Speaks},
-    runtimes::{self, Family, Installed},
-    spec::{Place, command, variables},
-    state::{self, Effect, EnvironmentId, Limits, Machine, Refused, Ticket},
-    trees,
+    clock::Monotonic,
+    egress::Guard,
+    isolated::Places,
+    launch::{Exit, Launch, Layout, Listeners, Process, on_reactor},
+    options::{Credentials, LogSink, Options, Standbys},
+    process::Environment,
+    runtimes::Installed,
+    spec,
+    state::{self, Class, Effect, EnvironmentId, Held, Limits, Location, Machine, Refused, Ticket},
 };
 
-/// How long a function may take to load, milliseconds; after that it is tried once more under its own timeout.
-pub(crate) const INIT_MS_MAX: u64 = 10_000;
-/// An environment is replaced this long before its credentials end, milliseconds.
-const CREDENTIALS_MARGIN_MS: u64 = 15 * 60 * 1_000;
+mod start;
+
+pub(crate) use start::INIT_MS_MAX;
+#[cfg(test)]
+pub(crate) use start::blank_revision;
+
 /// Requests that may wait for an environment on this node.
 const WAITERS_MAX: usize = 1_024;
 /// How long a killed process may take to go before it is given up, seconds.
 const BURIAL_S_MAX: u64 = 10;
+/// What a standby costs, bytes: its private memory and what the host keeps for its sandbox.
+const STANDBY_BYTES: u64 = 8 * 1_024 * 1_024;
+/// Standbys on one node, whatever memory it has.
+const STANDBYS_MAX: u64 = 64;
 
 /// A revision as a key: everything about it must be equal, for two revisions never share an environment.
 #[derive(Clone)]
@@ -57,6 +67,10 @@ impl Hash for EnvironmentKey {
 impl state::Key for EnvironmentKey {
     fn account(&self) -> &str {
         &self.0.account
+    }
+
+    fn class(&self) -> Option<Class> {
+        spec::class(&self.0)
     }
 }
 
@@ -109,10 +123,18 @@ pub(crate) enum Grant {
     Refused(Refused),
 }
 
+/// A place in the queue.
+pub(crate) struct Waiting {
+    ticket: Ticket,
+    key: EnvironmentKey,
+    receiver: oneshot::Receiver<Grant>,
+    deadline: Instant,
+}
+
 /// All that environments share.
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    installed: OnceLock<Installed>,
+    installed: OnceLock<(Installed, Places)>,
     pub(crate) runtime: Handle,
     pub(crate) clock: Monotonic,
     credentials: Arc<dyn Credentials>,
@@ -123,10 +145,14 @@ pub(crate) struct Shared {
 
 struct State {
     machine: Machine<EnvironmentKey>,
-    /// Environments nobody holds.
+    /// Environments nobody holds, standbys among them.
     parked: HashMap<EnvironmentId, Box<Environment>>,
     /// Every process there is, for killing.
     processes: HashMap<EnvironmentId, Arc<dyn Process>>,
+    /// Sockets of standbys that nobody serves before they have an owner.
+    unserved: HashMap<EnvironmentId, Listeners>,
+    /// What serves the sockets of the others.
+    served: HashMap<EnvironmentId, Vec<Guard>>,
     requests: HashMap<Ticket, (EnvironmentKey, oneshot::Sender<Grant>)>,
     failures: HashMap<EnvironmentKey, Failed>,
     ticket: Ticket,
@@ -141,6 +167,12 @@ impl Shared {
         launcher: Arc<dyn Launch>,
     ) -> Shared {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let standbys = match options.standbys {
+            Standbys::Off => false,
+            Standbys::InSandboxes => launcher.layout() == Layout::Own,
+            Standbys::Always => true,
+        };
+        let fiftieth = memory_kb("MemTotal:").unwrap_or(0).saturating_mul(1_024) / 50;
         let limits = Limits {
             processes_max: options.processes_max.max(1),
             share_max: (options.processes_max * 3 / 4).max(1),
@@ -148,6 +180,7 @@ impl Shared {
             starts_max: cores * 2,
             waiters_max: WAITERS_MAX,
             idle_ttl_ms: options.idle_ttl_s.saturating_mul(1_000),
+            standbys_max: if standbys { (fiftieth / STANDBY_BYTES).clamp(1, STANDBYS_MAX) as usize } else { 0 },
         };
         Shared {
             installed: OnceLock::new(),
@@ -161,6 +194,8 @@ impl Shared {
                 machine: Machine::new(limits),
                 parked: HashMap::new(),
                 processes: HashMap::new(),
+                unserved: HashMap::new(),
+                served: HashMap::new(),
                 requests: HashMap::new(),
                 failures: HashMap::new(),
                 ticket: 0,
@@ -184,10 +219,22 @@ impl Shared {
     }
 
     fn carry_out(self: &Arc<Shared>, state: &mut State, effect: Effect<EnvironmentKey>) {
+        let shared = Arc::clone(self);
         match effect {
-            Effect::Start(id, key) => {
-                let shared = Arc::clone(self);
-                self.runtime.spawn(async move { shared.start(id, key).await });
+            Effect::Start(id, key, why) => {
+                self.runtime.spawn(async move { shared.start(id, key, why, None).await });
+            }
+            Effect::Adopt(id, key, why) => {
+                let standby = state.parked.remove(&id);
+                self.runtime.spawn(async move {
+                    match standby {
+                        Some(standby) => shared.start(id, key, why, Some(standby)).await,
+                        None => shared.adopt_failed(id),
+                    }
+                });
+            }
+            Effect::Standby(id, class) => {
+                self.runtime.spawn(async move { shared.stand_by(id, class).await });
             }
             Effect::Assign(id, ticket) => match state.parked.remove(&id) {
                 Some(environment) => self.answer(state, ticket, Grant::Environment(environment)),
@@ -201,17 +248,17 @@ impl Shared {
                 if let Some(process) = &process {
                     process.kill();
                 }
-                let parked = state.parked.remove(&id);
-                let shared = Arc::clone(self);
+                let buried = (state.parked.remove(&id), state.unserved.remove(&id), state.served.remove(&id));
                 self.runtime.spawn(async move {
                     if let Some(process) = process {
                         bury(process).await;
                     }
-                    drop(parked);
-                    remove_directory(shared.scratch(id)).await;
+                    drop(buried);
+                    shared.remove_scratch(id).await;
+                    let now_ms = shared.clock.now_ms();
                     shared.decide(|state, effects| {
                         state.processes.remove(&id);
-                        state.machine.dead(id, effects);
+                        state.machine.dead(id, now_ms, effects);
                     });
                 });
             }
@@ -234,63 +281,103 @@ impl Shared {
         }
     }
 
-    /// Gets an environment for one invocation, waiting at most `patience`.
-    pub(crate) async fn acquire(self: &Arc<Shared>, revision: &Arc<Revision>, patience: Duration) -> Grant {
-        let deadline = Instant::now() + patience;
+    /// Gets an environment for one invocation at once, or a place in the queue with at most `patience`.
+    pub(crate) fn ask(
+        self: &Arc<Shared>,
+        revision: &Arc<Revision>,
+        patience: Duration,
+    ) -> Result<Box<Environment>, Waiting> {
         let key = EnvironmentKey(Arc::clone(revision));
-        let now_ms = self.clock.now_ms();
+        let mut state = self.lock();
+        state.ticket += 1;
+        let ticket = state.ticket;
+        let found = state.machine.checkout(&key, ticket, here());
+        let found = found.and_then(|id| state.parked.remove(&id));
+        drop(state);
+        match found {
+            Some(environment) if environment.is_usable() => Ok(environment),
+            Some(environment) => Err(self.another(ticket, key, environment, Instant::now() + patience)),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                let now_ms = self.clock.now_ms();
+                self.decide(|state, effects| {
+                    // Taken anew, for tickets rise in the order in which the machine sees them.
+                    state.ticket += 1;
+                    let ticket = state.ticket;
+                    state.requests.insert(ticket, (key.clone(), sender));
+                    state.machine.request(&key, ticket, here(), now_ms, effects);
+                    Err(Waiting { ticket, key, receiver, deadline: Instant::now() + patience })
+                })
+            }
+        }
+    }
+
+    /// Another place in the queue, at its head, for a request whose environment died or spoke out of turn while it was
+    /// idle: the request must not suffer for it.
+    fn another(
+        self: &Arc<Shared>,
+        ticket: Ticket,
+        key: EnvironmentKey,
+        dead: Box<Environment>,
+        deadline: Instant,
+    ) -> Waiting {
         let (sender, receiver) = oneshot::channel();
-        let ticket = self.decide(|state, effects| {
-            state.ticket += 1;
-            let ticket = state.ticket;
+        let (id, now_ms) = (dead.id, self.clock.now_ms());
+        self.decide(|state, effects| {
             state.requests.insert(ticket, (key.clone(), sender));
-            state.machine.request(&key, ticket, now_ms, effects);
-            ticket
+            state.parked.insert(id, dead);
+            state.machine.stillborn(id, now_ms, effects);
         });
-        let mut grant = self.wait(ticket, receiver, deadline).await;
+        Waiting { ticket, key, receiver, deadline }
+    }
+
+    /// Waits for the turn. A future dropped midway loses nothing: it can be asked for again.
+    pub(crate) async fn wait(self: &Arc<Shared>, waiting: &mut Waiting) -> Grant {
         loop {
+            let grant = self.wait_once(waiting).await;
             match grant {
                 Grant::Environment(environment) if !environment.is_usable() => {
-                    // It died, or spoke out of turn, while it was idle: this request must not suffer for it.
-                    let (sender, receiver) = oneshot::channel();
-                    let id = environment.id;
-                    self.decide(|state, effects| {
-                        state.requests.insert(ticket, (key.clone(), sender));
-                        state.parked.insert(id, environment);
-                        state.machine.stillborn(id, now_ms, effects);
-                    });
-                    grant = self.wait(ticket, receiver, deadline).await;
+                    *waiting = self.another(waiting.ticket, waiting.key.clone(), environment, waiting.deadline);
                 }
                 grant => return grant,
             }
         }
     }
 
-    async fn wait(
-        self: &Arc<Shared>,
-        ticket: Ticket,
-        mut receiver: oneshot::Receiver<Grant>,
-        deadline: Instant,
-    ) -> Grant {
+    async fn wait_once(self: &Arc<Shared>, waiting: &mut Waiting) -> Grant {
+        let Waiting { ticket, receiver, deadline, .. } = waiting;
         if let Ok(grant) = receiver.try_recv() {
             return grant;
         }
-        match tokio::time::timeout_at(deadline, &mut receiver).await {
+        match tokio::time::timeout_at(*deadline, &mut *receiver).await {
             Ok(Ok(grant)) => grant,
             Ok(Err(_)) => Grant::Refused(Refused::Closing),
             Err(_) => {
-                let cancelled = self.decide(|state, _| {
-                    let cancelled = state.machine.cancel(ticket);
-                    if cancelled {
-                        state.requests.remove(&ticket);
-                    }
-                    cancelled
-                });
+                let cancelled = self.cancel(*ticket);
                 match receiver.try_recv() {
                     Ok(grant) if !cancelled => grant,
                     _ => Grant::Refused(Refused::Waiters),
                 }
             }
+        }
+    }
+
+    fn cancel(self: &Arc<Shared>, ticket: Ticket) -> bool {
+        self.decide(|state, _| {
+            let cancelled = state.machine.cancel(ticket);
+            if cancelled {
+                state.requests.remove(&ticket);
+            }
+            cancelled
+        })
+    }
+
+    /// Gives up a place in the queue for good.
+    pub(crate) fn give_up(self: &Arc<Shared>, waiting: &mut Waiting) {
+        if !self.cancel(waiting.ticket)
+            && let Ok(Grant::Environment(environment)) = waiting.receiver.try_recv()
+        {
+            self.release(environment, true);
         }
     }
 
@@ -303,13 +390,24 @@ impl Shared {
         });
     }
 
-    /// Drops what is unused, too old or dead. Called once a second.
+    /// Drops what is unused, too old or dead, and more of it while memory is short. Called once a second.
     pub(crate) fn reap(self: &Arc<Shared>) {
         let now_ms = self.clock.now_ms();
+        let short = match (memory_kb("MemAvailable:"), memory_kb("MemTotal:")) {
+            (Some(available), Some(total)) => available < total / 100 * self.options.memory_low_percent,
+            _ => false,
+        };
         self.decide(|state, effects| {
             let lost: Vec<EnvironmentId> =
                 state.parked.iter().filter(|(_, parked)| !parked.is_usable()).map(|(id, _)| *id).collect();
-            lost.into_iter().for_each(|id| state.machine.lost(id, effects));
+            lost.into_iter().for_each(|id| state.machine.lost(id, now_ms, effects));
+            if short {
+                let unused = state.machine.idle() + state.machine.standbys();
+                if unused > 0 {
+                    tracing::warn!(unused, "the host's memory is short: unused execution environments are let go");
+                }
+                state.machine.relieve(unused.div_ceil(4), now_ms, effects);
+            }
             state.machine.reap(now_ms, effects);
             if state.failures.len() > 1_000 {
                 state.failures.clear();
@@ -318,10 +416,27 @@ impl Shared {
     }
 
     pub(crate) fn retire(self: &Arc<Shared>, matches: impl Fn(&Revision) -> bool) {
+        let now_ms = self.clock.now_ms();
         self.decide(|state, effects| {
             state.failures.retain(|key, _| !matches(&key.0));
-            state.machine.retire(|key| matches(&key.0), effects);
+            state.machine.retire(|key| matches(&key.0), now_ms, effects);
         });
+    }
+
+    pub(crate) fn provision(self: &Arc<Shared>, revision: &Arc<Revision>, count: u32) {
+        let key = EnvironmentKey(Arc::clone(revision));
+        let now_ms = self.clock.now_ms();
+        self.decide(|state, effects| {
+            state.failures.remove(&key);
+            state.machine.provision(&key, count, now_ms, effects);
+        });
+    }
+
+    /// What has become of it, and the last failure to start one.
+    pub(crate) fn provisioned(&self, revision: &Arc<Revision>) -> (Held, Option<Failure>) {
+        let key = EnvironmentKey(Arc::clone(revision));
+        let state = self.lock();
+        (state.machine.held(&key), state.failures.get(&key).map(|failed| failed.failure.clone()))
     }
 
     pub(crate) fn close(self: &Arc<Shared>) {
@@ -341,198 +456,70 @@ impl Shared {
         self.lock().machine.idle()
     }
 
+    pub(crate) fn standbys(&self) -> usize {
+        self.lock().machine.standbys()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().machine.is_closed()
+    }
+
+    /// The interpreters, asked for their versions once. Blocks until they have answered.
+    pub(crate) fn installed(&self) -> &Installed {
+        &self.found().0
+    }
+
+    /// The interpreters, and where they are to be seen.
+    fn found(&self) -> &(Installed, Places) {
+        self.installed.get_or_init(|| {
+            let installed = Installed::probe(&self.options);
+            let places = match self.launcher.layout() {
+                Layout::Host => Places::default(),
+                Layout::Own => Places::of(&installed),
+            };
+            if let Err(error) = self.launcher.provide(&places.binds) {
+                tracing::error!(%error, "an interpreter cannot be shown inside sandboxes");
+            }
+            (installed, places)
+        })
     }
 
     fn scratch(&self, id: EnvironmentId) -> PathBuf {
         self.options.data_dir.join("tmp").join(id.to_string())
     }
 
-    /// Starts an environment and reports it to the machine.
-    async fn start(self: Arc<Shared>, id: EnvironmentId, key: EnvironmentKey) {
-        let begun = Instant::now();
-        let limit = Duration::from_millis(INIT_MS_MAX);
-        let mut outcome = self.attempt(id, &key.0, limit).await;
-        if matches!(outcome, Err(Failed { failure: Failure::TimedOut, .. })) {
-            // AWS repeats a slow init inside the first invocation, under the function's own timeout.
-            let process = self.lock().processes.get(&id).cloned();
-            if let Some(process) = process {
-                process.kill();
-                bury(process).await;
-            }
-            outcome = self.attempt(id, &key.0, Duration::from_secs(u64::from(key.0.timeout_s))).await;
+    async fn remove_scratch(&self, id: EnvironmentId) {
+        if self.launcher.layout() == Layout::Own {
+            return;
         }
-        let now_ms = self.clock.now_ms();
-        match outcome {
-            Ok(mut environment) => {
-                environment.init_us = Some(begun.elapsed().as_micros() as u64);
-                let lives_ms = environment.lives_ms;
-                self.decide(|state, effects| {
-                    state.failures.remove(&key);
-                    state.parked.insert(id, environment);
-                    state.machine.ready(id, now_ms, lives_ms, effects);
-                });
+        let path = self.scratch(id);
+        let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a scratch directory could not be removed");
             }
-            Err(failed) => {
-                let (function, account) = (&key.0.function, &key.0.account);
-                tracing::info!(function, account, "a function could not be loaded: {}", failed.failure);
-                self.decide(|state, effects| {
-                    state.failures.insert(key, failed);
-                    state.machine.init_failed(id, now_ms, effects);
-                });
-            }
-        }
-    }
-
-    /// One launch and load.
-    async fn attempt(
-        self: &Arc<Shared>,
-        id: EnvironmentId,
-        revision: &Arc<Revision>,
-        limit: Duration,
-    ) -> Result<Box<Environment>, Failed> {
-        if self.is_closed() {
-            return Err(Failure::Unavailable("the server is shutting down".into()).into());
-        }
-        let log = Log::new(&revision.function, &revision.version, &uuid::Uuid::new_v4().simple().to_string());
-        let prepared = {
-            let (shared, revision) = (Arc::clone(self), Arc::clone(revision));
-            let (group, stream) = (log.group.clone(), log.stream.clone());
-            self.runtime.spawn_blocking(move || shared.prepare(id, &revision, &group, &stream)).await
-        };
-        let prepared = prepared.map_err(|error| Failure::Unavailable(error.to_string()))??;
-        let (mut environment, process) = Environment::new(
-            id,
-            Arc::clone(revision),
-            prepared.launched,
-            prepared.speaks,
-            log,
-            self.clock,
-            prepared.lives_ms,
-        )
-        .map_err(|error| Failure::Unavailable(format!("the execution environment could not start: {error}")))?;
-        self.lock().processes.insert(id, process);
-        let (logs, group, stream) =
-            (Arc::clone(&self.logs), environment.log.group.clone(), environment.log.stream.clone());
-        let owner = (revision.account.clone(), revision.region.clone());
-        environment.sink = Some(Box::new(move |batch| logs.write(&owner.0, &owner.1, &group, &stream, batch.lines)));
-        environment.log.line(prepared.banner);
-        let ending = environment.load(&prepared.load, Instant::now() + limit).await;
-        environment.drain_output();
-        environment.look_at_memory();
-        let failure = match ending {
-            Ending::Ready => {
-                self.hand_over_log(&mut environment);
-                return Ok(Box::new(environment));
-            }
-            Ending::InitError(document) => Failure::Reported(document),
-            Ending::TimedOut => Failure::TimedOut,
-            Ending::Exited(exit) => Failure::Exited(exit),
-            Ending::OutOfMemory => Failure::OutOfMemory,
-            Ending::Broken(error) => {
-                tracing::warn!(function = revision.function, %error, "a runtime broke the protocol while loading");
-                Failure::Exited(Exit::Signal(9))
-            }
-            Ending::Hello | Ending::Result(_) | Ending::Failed { .. } => Failure::Exited(Exit::Unknown),
-        };
-        environment.log.line(format!("INIT_REPORT Phase: init\tStatus: {}\t", failure.status()));
-        self.hand_over_log(&mut environment);
-        Err(Failed { failure, log: environment.log.tail() })
-    }
-
-    /// The interpreters, asked for their versions once. Blocks until they have answered.
-    pub(crate) fn installed(&self) -> &Installed {
-        self.installed.get_or_init(|| Installed::probe(&self.options))
-    }
-
-    /// What may block: unpacking, credentials, starting the process.
-    fn prepare(&self, id: EnvironmentId, revision: &Revision, group: &str, stream: &str) -> Result<Prepared, Failure> {
-        let resolved = runtimes::runnable(&revision.runtime, self.installed())
-            .map_err(|refusal| Failure::Unavailable(refusal.message))?;
-        let unavailable = |what: &str, error: &dyn std::fmt::Display| {
-            tracing::error!(function = revision.function, %error, "{what}");
-            Failure::Unavailable(what.to_owned())
-        };
-        let (tree, layers) = self.trees(revision)?;
-        let scratch = self.scratch(id);
-        let credentials = self.credentials.for_role(&revision.role_arn, &revision.function);
-        let lives_ms = credentials.as_ref().map_or(u64::MAX, |credentials| {
-            credentials.expires_at_ms.saturating_sub(epoch_ms()).saturating_sub(CREDENTIALS_MARGIN_MS)
+            _ => {}
         });
-        let place =
-            Place { tree, scratch: scratch.clone(), runtime: self.options.data_dir.join("runtime"), group, stream };
-        let command =
-            command(&resolved, revision, &place, (&place.tree, layers.as_deref()), self.launcher.layout())
-                .map_err(Failure::Entrypoint)?;
-        let spec = Spec {
-            arguments: command.arguments,
-            environment: variables(&resolved, revision, &place, credentials, self.options.endpoint_url.as_deref()),
-            program: command.program,
-            directory: place.tree.clone(),
-            code: Some(place.tree.clone()),
-            layers,
-            memory_mb: revision.memory_mb,
-            tmp_mb: revision.ephemeral_storage_mb,
-            scratch,
-            listens: command.speaks != Speaks::Frames,
-        };
-        let load = serde_json::json!({
-            "handler": revision.handler,
-            "taskRoot": place.tree,
-            "callbacks": resolved.callbacks,
-            "ensureAscii": !matches!(revision.runtime.as_str(), "python3.12" | "python3.13" | "python3.14" | "python3.15"),
-            "functionName": revision.function,
-            "functionVersion": revision.version,
-            "memorySize": revision.memory_mb.to_string(),
-            "logGroup": group,
-            "logStream": stream,
-        });
-        let load = load.to_string().into_bytes();
-        let launched = self
-            .launcher
-            .launch(&spec)
-            .map_err(|error| unavailable("the execution environment could not start", &error))?;
-        let (major, minor) = resolved.interpreter.version;
-        let banner = match resolved.family {
-            Family::Provided => format!("INIT_START Runtime Version: {}", revision.runtime),
-            _ => format!("INIT_START Runtime Version: {} ({major}.{minor})", revision.runtime),
-        };
-        Ok(Prepared { launched, speaks: command.speaks, load, lives_ms, banner })
-    }
-
-    /// The unpacked code and the merged layers of a revision, unpacked now if they are not there.
-    fn trees(&self, revision: &Revision) -> Result<(PathBuf, Option<PathBuf>), Failure> {
-        let data_dir = &self.options.data_dir;
-        let both = trees::code(data_dir, revision).and_then(|code| Ok((code, trees::layers(data_dir, revision)?)));
-        both.map_err(|error| {
-            let detail = error.detail();
-            tracing::error!(function = revision.function, detail, "a package could not be unpacked");
-            Failure::Unavailable("the function's code could not be unpacked".into())
-        })
-    }
-
-    /// Passes gathered log lines on.
-    fn hand_over_log(&self, environment: &mut Environment) {
-        if let Some(batch) = environment.log.take(true) {
-            let (revision, log) = (&environment.revision, &environment.log);
-            self.logs.write(&revision.account, &revision.region, &log.group, &log.stream, batch.lines);
-        }
+        let _ = removed.await;
     }
 }
 
-impl Failure {
-    fn status(&self) -> &'static str {
-        if matches!(self, Failure::TimedOut) { "timeout" } else { "error" }
-    }
+/// A number for the thread that asks.
+fn here() -> Location {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local!(static HERE: Cell<Location> = const { Cell::new(0) });
+    HERE.with(|here| {
+        if here.get() == 0 {
+            here.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        here.get()
+    })
 }
 
-struct Prepared {
-    launched: crate::launch::Launched,
-    speaks: Speaks,
-    load: Vec<u8>,
-    lives_ms: u64,
-    banner: String,
+/// A figure of the host's memory, KiB.
+fn memory_kb(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 /// Waits until a killed process is gone and frees what is left of it.
@@ -546,17 +533,10 @@ async fn bury(process: Arc<dyn Process>) {
         }
         Err(error) => tracing::warn!(%error, "a killed function cannot be watched"),
     }
-    if process.exited().is_some() {
-        process.reap();
-    }
-}
-
-async fn remove_directory(path: PathBuf) {
-    let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "a scratch directory could not be removed");
+    let _ = tokio::task::spawn_blocking(move || {
+        if process.exited().is_some() {
+            process.reap();
         }
-        _ => {}
-    });
-    let _ = removed.await;
+    })
+    .await;
 }

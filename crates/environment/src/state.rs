@@ -4,23 +4,31 @@
 //! that the pool carries out. It starts no process and reads no socket, so a fake launcher can test it.
 //!
 //! ```text
-//! Init -> Idle <-> Busy -> Dying -> (gone)
-//!   \______\______________/
+//! Blank -> Standby -> Init -> Idle <-> Busy -> Dying -> (gone)
+//!    \________\_________\______\_______________/
 //! ```
+//! A standby is a runtime without a function; it becomes one key's environment by being adopted, and never goes back.
 //!
 //! INVARIANT: an environment serves one key for life and at most one request at a time; what was killed is never
 //! given out; every request admitted gets exactly one of `Assign`, `Fail`, `Refuse` or its own `cancel`; the number
-//! of environments, dying ones included, never exceeds `processes_max`.
+//! of environments, standbys and dying ones included, never exceeds `processes_max`.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::Hash,
 };
 
+mod room;
+mod standby;
+
+use standby::Standbys;
+
 /// Names an environment; never used twice.
 pub type EnvironmentId = u64;
 /// Names a request; rises with time, so that the smallest waits longest.
 pub type Ticket = u64;
+/// Where a caller runs, such as its thread: an environment last used there is preferred there.
+pub type Location = u64;
 
 /// Failed starts in a row after which a key must wait before the next.
 const FAILURES_FREE: u32 = 5;
@@ -39,12 +47,23 @@ const POOLS_MAX: usize = 10_000;
 pub trait Key: Clone + Eq + Hash {
     /// Whose concurrency limit counts.
     fn account(&self) -> &str;
+    /// Which standbys can become an environment of this key; `None`: it always starts from nothing.
+    fn class(&self) -> Option<Class>;
+}
+
+/// A kind of standby: what is decided when a runtime starts and cannot be changed after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Class {
+    /// Names the interpreter.
+    pub runtime: u8,
+    /// Memory its heap is set for, MB; 0 where the runtime takes no such limit.
+    pub memory_mb: u32,
 }
 
 /// Bounds of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Environments on this node, dying ones included.
+    /// Environments on this node, standbys and dying ones included.
     pub processes_max: usize,
     /// Environments one account may have, dying ones included, so that nobody takes them all. Its further requests wait
     /// for one of its own.
@@ -57,6 +76,8 @@ pub struct Limits {
     pub waiters_max: usize,
     /// How long an environment may stay unused, milliseconds.
     pub idle_ttl_ms: u64,
+    /// Standbys on this node; 0: none are kept.
+    pub standbys_max: usize,
 }
 
 /// Why a request is not admitted.
@@ -70,11 +91,24 @@ pub enum Refused {
     Closing,
 }
 
+/// Why an environment is made: `AWS_LAMBDA_INITIALIZATION_TYPE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initialization {
+    /// A request waits for it.
+    OnDemand,
+    /// So that one is there.
+    Provisioned,
+}
+
 /// What the pool must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect<K> {
     /// Launch an environment and report `ready` or `init_failed`.
-    Start(EnvironmentId, K),
+    Start(EnvironmentId, K, Initialization),
+    /// Make the standby an environment of the key and report `ready`, `init_failed` or `adopt_failed`.
+    Adopt(EnvironmentId, K, Initialization),
+    /// Launch a runtime without a function and report `standby_ready` or `standby_failed`.
+    Standby(EnvironmentId, Class),
     /// Give the environment to the request, which will report `finished`.
     Assign(EnvironmentId, Ticket),
     /// Kill the environment's processes and report `dead` when they are gone.
@@ -85,25 +119,53 @@ pub enum Effect<K> {
     Refuse(Ticket, Refused),
 }
 
+/// What has become of a key's provisioned concurrency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Environments asked for.
+    pub wanted: u32,
+    /// Those that are starting or there.
+    pub allocated: u32,
+    /// Those that are there, busy ones included.
+    pub available: u32,
+    /// Starts that failed since the last that did not.
+    pub failures: u32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// A runtime without a function, starting.
+    Blank,
+    Standby {
+        since_ms: u64,
+    },
     Init,
-    Idle { since_ms: u64 },
-    Busy { ticket: Ticket },
+    Idle {
+        since_ms: u64,
+    },
+    Busy {
+        ticket: Ticket,
+    },
     Dying,
 }
 
 #[derive(Debug)]
 struct Environment<K> {
-    key: K,
+    /// INVARIANT: `Some` from the first `Init` on, and then always the same.
+    key: Option<K>,
+    /// Of a standby, while it is one.
+    class: Option<Class>,
     phase: Phase,
+    /// Counts among the provisioned ones of its key; such are neither reaped for disuse nor to make room.
+    provisioned: bool,
     /// No new work: the revision was replaced.
     retired: bool,
     /// Age limit or the end of its credentials, whichever is first, milliseconds.
     expires_ms: u64,
+    location: Location,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pool {
     /// Last in, first out: few stay hot and the rest age out.
     idle: Vec<EnvironmentId>,
@@ -111,12 +173,26 @@ struct Pool {
     starting: usize,
     failures: u32,
     backoff_until_ms: u64,
+    /// Environments to be kept ready.
+    wanted: u32,
+    /// Environments with `provisioned` set that are not dying.
+    held: u32,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    in_flight: usize,
+    /// Dying ones included.
+    environments: usize,
+    /// Provisioned ones that are not dying.
+    held: usize,
 }
 
 #[derive(Debug)]
 struct Waiter<K> {
     key: K,
     since_ms: u64,
+    location: Location,
 }
 
 /// The state of all environments and requests of a node.
@@ -126,9 +202,13 @@ pub struct Machine<K> {
     environments: HashMap<EnvironmentId, Environment<K>>,
     pools: HashMap<K, Pool>,
     waiting: BTreeMap<Ticket, Waiter<K>>,
-    in_flight: HashMap<String, usize>,
+    accounts: HashMap<String, Account>,
+    standbys: Standbys,
+    /// Environments in `Init`.
     starting: usize,
     dying: usize,
+    /// Pools with `held < wanted`, as far as is known: looked at when something is scheduled.
+    short: Vec<K>,
     next: EnvironmentId,
     closed: bool,
 }
@@ -142,15 +222,17 @@ impl<K: Key> Machine<K> {
             environments: HashMap::new(),
             pools: HashMap::new(),
             waiting: BTreeMap::new(),
-            in_flight: HashMap::new(),
+            accounts: HashMap::new(),
+            standbys: Standbys::new(limits.standbys_max),
             starting: 0,
             dying: 0,
+            short: Vec::new(),
             next: 1,
             closed: false,
         }
     }
 
-    /// Environments that exist, dying ones included.
+    /// Environments that exist, standbys and dying ones included.
     #[must_use]
     pub fn live(&self) -> usize {
         self.environments.len()
@@ -160,6 +242,12 @@ impl<K: Key> Machine<K> {
     #[must_use]
     pub fn idle(&self) -> usize {
         self.environments.values().filter(|environment| matches!(environment.phase, Phase::Idle { .. })).count()
+    }
+
+    /// Standbys ready for adoption.
+    #[must_use]
+    pub fn standbys(&self) -> usize {
+        self.standbys.ready()
     }
 
     /// Whether [`Machine::close`] was called.
@@ -174,57 +262,75 @@ impl<K: Key> Machine<K> {
         self.waiting.len()
     }
 
+    /// Requests of an account that wait or run.
+    #[must_use]
+    pub fn in_flight(&self, account: &str) -> usize {
+        self.accounts.get(account).map_or(0, |account| account.in_flight)
+    }
+
+    /// A request arrives and takes an idle environment, if there is one and the account's limit allows; it will report
+    /// `finished`. `None`: nothing has changed, and [`Machine::request`] says what is to be done.
+    pub fn checkout(&mut self, key: &K, ticket: Ticket, location: Location) -> Option<EnvironmentId> {
+        if self.closed {
+            return None;
+        }
+        let pool = self.pools.get_mut(key).filter(|pool| !pool.idle.is_empty())?;
+        let account = self.accounts.get_mut(key.account())?;
+        if account.in_flight >= self.limits.account_max {
+            return None;
+        }
+        let id = pick(pool, &self.environments, location)?;
+        account.in_flight = account.in_flight.saturating_add(1);
+        let environment = self.environments.get_mut(&id)?;
+        environment.phase = Phase::Busy { ticket };
+        environment.location = location;
+        Some(id)
+    }
+
     /// A request arrives. Tickets must rise.
-    pub fn request(&mut self, key: &K, ticket: Ticket, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+    pub fn request(&mut self, key: &K, ticket: Ticket, location: Location, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         if self.closed {
             return effects.push(Effect::Refuse(ticket, Refused::Closing));
         }
-        let in_flight = self.in_flight.get(key.account()).copied().unwrap_or(0);
-        if in_flight >= self.limits.account_max {
+        if self.in_flight(key.account()) >= self.limits.account_max {
             return effects.push(Effect::Refuse(ticket, Refused::Account));
         }
-        let pool = self.pools.get_mut(key);
-        if let Some(pool) = pool {
-            if let Some(id) = pool.idle.pop() {
-                self.admit(key);
-                if let Some(environment) = self.environments.get_mut(&id) {
-                    environment.phase = Phase::Busy { ticket };
-                }
-                return effects.push(Effect::Assign(id, ticket));
-            }
-            if pool.backoff_until_ms > now_ms {
-                return effects.push(Effect::Fail(ticket));
-            }
+        if let Some(id) = self.checkout(key, ticket, location) {
+            return effects.push(Effect::Assign(id, ticket));
+        }
+        if self.pools.get(key).is_some_and(|pool| pool.backoff_until_ms > now_ms) {
+            return effects.push(Effect::Fail(ticket));
         }
         if self.waiting.len() >= self.limits.waiters_max {
             return effects.push(Effect::Refuse(ticket, Refused::Waiters));
         }
-        self.admit(key);
+        self.account(key).in_flight += 1;
         self.pool(key).waiting.push_back(ticket);
-        self.waiting.insert(ticket, Waiter { key: key.clone(), since_ms: now_ms });
-        self.schedule(effects);
+        self.waiting.insert(ticket, Waiter { key: key.clone(), since_ms: now_ms, location });
+        self.schedule(now_ms, effects);
     }
 
     /// An environment turned out to be dead when it was to be used: the request goes back to the head of the queue.
     pub fn stillborn(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         let Some(environment) = self.environments.get(&id) else { return };
-        let Phase::Busy { ticket } = environment.phase else { return };
-        let key = environment.key.clone();
+        let (Phase::Busy { ticket }, Some(key)) = (environment.phase, environment.key.clone()) else { return };
+        let location = environment.location;
         self.kill(id, effects);
         if self.closed {
             self.leave(&key);
             return effects.push(Effect::Refuse(ticket, Refused::Closing));
         }
-        let pool = self.pool(&key);
-        if let Some(other) = pool.idle.pop() {
+        let other = self.pools.get_mut(&key).and_then(|pool| pick(pool, &self.environments, location));
+        if let Some(other) = other {
             if let Some(environment) = self.environments.get_mut(&other) {
                 environment.phase = Phase::Busy { ticket };
+                environment.location = location;
             }
             return effects.push(Effect::Assign(other, ticket));
         }
-        pool.waiting.push_front(ticket);
-        self.waiting.insert(ticket, Waiter { key, since_ms: now_ms });
-        self.schedule(effects);
+        self.pool(&key).waiting.push_front(ticket);
+        self.waiting.insert(ticket, Waiter { key, since_ms: now_ms, location });
+        self.schedule(now_ms, effects);
     }
 
     /// A request gives up. `false`: it had been served already, and whoever serves it will report.
@@ -240,36 +346,25 @@ impl<K: Key> Machine<K> {
     /// An environment has loaded its function. `lives_ms`: how long its credentials let it live.
     pub fn ready(&mut self, id: EnvironmentId, now_ms: u64, lives_ms: u64, effects: &mut Vec<Effect<K>>) {
         let Some(environment) = self.environments.get_mut(&id) else { return };
-        if environment.phase != Phase::Init {
-            return;
-        }
+        let (Phase::Init, Some(key)) = (environment.phase, environment.key.clone()) else { return };
         environment.expires_ms = now_ms.saturating_add(lives_ms.min(AGE_MS_MAX));
-        let key = environment.key.clone();
         self.starting = self.starting.saturating_sub(1);
         let pool = self.pool(&key);
         pool.starting = pool.starting.saturating_sub(1);
         pool.failures = 0;
         pool.backoff_until_ms = 0;
         self.offer(id, now_ms, effects);
-        self.schedule(effects);
+        self.schedule(now_ms, effects);
     }
 
     /// An environment could not start, or its function could not be loaded. It is killed; one waiter hears of it.
     pub fn init_failed(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
-        let Some(environment) = self.environments.get(&id) else { return };
-        if environment.phase != Phase::Init {
-            return;
-        }
-        let key = environment.key.clone();
-        self.starting = self.starting.saturating_sub(1);
-        self.kill(id, effects);
+        let Some(key) = self.end_init(id, effects) else { return };
         let pool = self.pool(&key);
-        pool.starting = pool.starting.saturating_sub(1);
         pool.failures = pool.failures.saturating_add(1);
         let mut told = 1;
         if pool.failures >= FAILURES_FREE {
-            let doublings = (pool.failures - FAILURES_FREE).min(5);
-            pool.backoff_until_ms = now_ms.saturating_add((BACKOFF_FIRST_MS << doublings).min(BACKOFF_MS_MAX));
+            pool.backoff_until_ms = now_ms.saturating_add(backoff_ms(pool.failures - FAILURES_FREE));
             told = usize::MAX;
         }
         while told > 0 {
@@ -279,47 +374,142 @@ impl<K: Key> Machine<K> {
             effects.push(Effect::Fail(ticket));
             told -= 1;
         }
-        self.schedule(effects);
+        self.schedule(now_ms, effects);
+    }
+
+    /// A standby could not be made an environment of its key, through no fault of the function. Whoever waits for it
+    /// gets another.
+    pub fn adopt_failed(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        if let Some(key) = self.end_init(id, effects) {
+            if let Some(class) = key.class() {
+                self.standbys.failed(class, now_ms);
+            }
+            self.schedule(now_ms, effects);
+        }
     }
 
     /// A request is done with its environment, which is reused only when `healthy`.
     pub fn finished(&mut self, id: EnvironmentId, healthy: bool, now_ms: u64, effects: &mut Vec<Effect<K>>) {
-        let Some(environment) = self.environments.get(&id) else { return };
-        let Phase::Busy { .. } = environment.phase else { return };
-        let key = environment.key.clone();
+        let Some(environment) = self.environments.get_mut(&id) else { return };
+        let (Phase::Busy { .. }, Some(key)) = (environment.phase, &environment.key) else { return };
+        if healthy && self.waiting.is_empty() && !environment.retired && !self.closed {
+            // The usual case, on the path of every warm invocation.
+            environment.phase = Phase::Idle { since_ms: now_ms };
+            if let Some(account) = self.accounts.get_mut(key.account()) {
+                account.in_flight = account.in_flight.saturating_sub(1);
+            }
+            if let Some(pool) = self.pools.get_mut(key) {
+                return pool.idle.push(id);
+            }
+            return;
+        }
+        let key = key.clone();
         self.leave(&key);
         if healthy {
             self.offer(id, now_ms, effects);
         } else {
             self.kill(id, effects);
         }
-        self.schedule(effects);
+        self.schedule(now_ms, effects);
     }
 
     /// The processes of a killed environment are gone.
-    pub fn dead(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) {
+    pub fn dead(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         if self.environments.get(&id).is_none_or(|environment| environment.phase != Phase::Dying) {
             return;
         }
         let Some(environment) = self.environments.remove(&id) else { return };
         self.dying = self.dying.saturating_sub(1);
-        self.forget(&environment.key);
-        self.schedule(effects);
+        if let Some(key) = &environment.key {
+            if let Some(account) = self.accounts.get_mut(key.account()) {
+                account.environments = account.environments.saturating_sub(1);
+            }
+            self.tidy_account(key.account());
+            self.forget(key);
+        }
+        self.schedule(now_ms, effects);
     }
 
-    /// Idle environments of the keys that match are killed, others when their request is done.
-    pub fn retire(&mut self, matches: impl Fn(&K) -> bool, effects: &mut Vec<Effect<K>>) {
+    /// Idle environments of the keys that match are killed, others when their request is done; nothing is kept ready
+    /// for these keys any more.
+    pub fn retire(&mut self, matches: impl Fn(&K) -> bool, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        for (key, pool) in self.pools.iter_mut().filter(|(key, _)| matches(key)) {
+            pool.wanted = 0;
+            let held = std::mem::take(&mut pool.held);
+            if let Some(account) = self.accounts.get_mut(key.account()) {
+                account.held = account.held.saturating_sub(usize::try_from(held).unwrap_or(usize::MAX));
+            }
+        }
         let mut gone = Vec::new();
         for (id, environment) in &mut self.environments {
-            if matches(&environment.key) {
-                environment.retired = true;
-                if matches!(environment.phase, Phase::Idle { .. }) {
-                    gone.push(*id);
-                }
+            if environment.phase == Phase::Dying || !environment.key.as_ref().is_some_and(&matches) {
+                continue;
+            }
+            environment.provisioned = false;
+            environment.retired = true;
+            if environment.is_idle() {
+                gone.push(*id);
             }
         }
         gone.into_iter().for_each(|id| self.kill(id, effects));
-        self.schedule(effects);
+        self.schedule(now_ms, effects);
+    }
+
+    /// Keeps `count` environments of a key ready from now on; 0 lets those go that were kept.
+    pub fn provision(&mut self, key: &K, count: u32, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        if self.closed {
+            return;
+        }
+        let pool = self.pool(key);
+        if count > pool.wanted {
+            // Whoever asks anew may have mended what was wrong.
+            pool.failures = 0;
+            pool.backoff_until_ms = 0;
+        }
+        pool.wanted = count;
+        let mut surplus = pool.held.saturating_sub(count);
+        pool.held -= surplus;
+        if let Some(account) = self.accounts.get_mut(key.account()) {
+            account.held = account.held.saturating_sub(usize::try_from(surplus).unwrap_or(usize::MAX));
+        }
+        let mut ids: Vec<EnvironmentId> = self
+            .environments
+            .iter()
+            .filter(|(_, found)| found.provisioned && found.phase != Phase::Dying && found.key.as_ref() == Some(key))
+            .map(|(id, _)| *id)
+            .collect();
+        // Idle ones first: a busy one would have to be waited for.
+        ids.sort_by_key(|id| (!self.environments.get(id).is_some_and(Environment::is_idle), *id));
+        for id in ids {
+            if surplus == 0 {
+                break;
+            }
+            surplus -= 1;
+            let Some(environment) = self.environments.get_mut(&id) else { continue };
+            environment.provisioned = false;
+            environment.retired = true;
+            if environment.is_idle() {
+                self.kill(id, effects);
+            }
+        }
+        if count > 0 && !self.short.contains(key) {
+            self.short.push(key.clone());
+        }
+        self.forget(key);
+        self.schedule(now_ms, effects);
+    }
+
+    /// What has become of a key's provisioned concurrency.
+    #[must_use]
+    pub fn held(&self, key: &K) -> Held {
+        let Some(pool) = self.pools.get(key) else { return Held::default() };
+        let starting = self
+            .environments
+            .values()
+            .filter(|found| found.provisioned && found.phase == Phase::Init && found.key.as_ref() == Some(key))
+            .count();
+        let available = pool.held.saturating_sub(u32::try_from(starting).unwrap_or(u32::MAX));
+        Held { wanted: pool.wanted, allocated: pool.held, available, failures: pool.failures }
     }
 
     /// Kills what has been unused too long or is too old.
@@ -330,70 +520,83 @@ impl<K: Key> Machine<K> {
             .iter()
             .filter(|(_, environment)| match environment.phase {
                 Phase::Idle { since_ms } => {
-                    environment.expires_ms <= now_ms || since_ms.saturating_add(ttl_ms) <= now_ms
+                    environment.expires_ms <= now_ms
+                        || (!environment.provisioned && since_ms.saturating_add(ttl_ms) <= now_ms)
                 }
                 _ => false,
             })
             .map(|(id, _)| *id)
             .collect();
         gone.into_iter().for_each(|id| self.kill(id, effects));
+        self.reap_standbys(now_ms, effects);
         if self.pools.len() > POOLS_MAX {
             self.pools.retain(|_, pool| pool.in_use());
         }
-        self.schedule(effects);
+        self.schedule(now_ms, effects);
     }
 
-    /// An idle environment was found dead.
-    pub fn lost(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) {
-        if self.environments.get(&id).is_some_and(|found| matches!(found.phase, Phase::Idle { .. })) {
+    /// An idle environment or a standby was found dead.
+    pub fn lost(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        let unused = |found: &Environment<K>| matches!(found.phase, Phase::Idle { .. } | Phase::Standby { .. });
+        if self.environments.get(&id).is_some_and(unused) {
             self.kill(id, effects);
-            self.schedule(effects);
+            self.schedule(now_ms, effects);
         }
     }
 
-    /// No new requests; those waiting are refused, idle and starting environments killed, busy ones when done.
+    /// No new requests; those waiting are refused, idle ones and standbys killed, busy and starting ones when done.
     pub fn close(&mut self, effects: &mut Vec<Effect<K>>) {
         self.closed = true;
         for (ticket, waiter) in std::mem::take(&mut self.waiting) {
             self.leave(&waiter.key);
             effects.push(Effect::Refuse(ticket, Refused::Closing));
         }
-        self.pools.values_mut().for_each(|pool| pool.waiting.clear());
-        let idle: Vec<EnvironmentId> = self
+        for pool in self.pools.values_mut() {
+            pool.waiting.clear();
+            pool.wanted = 0;
+        }
+        let unused: Vec<EnvironmentId> = self
             .environments
             .iter()
-            .filter(|(_, environment)| matches!(environment.phase, Phase::Idle { .. }))
+            .filter(|(_, environment)| matches!(environment.phase, Phase::Idle { .. } | Phase::Standby { .. }))
             .map(|(id, _)| *id)
             .collect();
-        idle.into_iter().for_each(|id| self.kill(id, effects));
+        unused.into_iter().for_each(|id| self.kill(id, effects));
     }
 
-    fn admit(&mut self, key: &K) {
-        match self.in_flight.get_mut(key.account()) {
-            Some(count) => *count = count.saturating_add(1),
-            None => {
-                self.in_flight.insert(key.account().to_owned(), 1);
-            }
+    /// A start that did not come to an end: the environment is killed. `None`: it was not starting.
+    fn end_init(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) -> Option<K> {
+        let environment = self.environments.get(&id).filter(|environment| environment.phase == Phase::Init)?;
+        let key = environment.key.clone()?;
+        self.starting = self.starting.saturating_sub(1);
+        self.kill(id, effects);
+        let pool = self.pool(&key);
+        pool.starting = pool.starting.saturating_sub(1);
+        Some(key)
+    }
+
+    fn account(&mut self, key: &K) -> &mut Account {
+        if !self.accounts.contains_key(key.account()) {
+            self.accounts.insert(key.account().to_owned(), Account::default());
         }
+        self.accounts.entry(key.account().to_owned()).or_default()
     }
 
     fn leave(&mut self, key: &K) {
-        if let Some(count) = self.in_flight.get_mut(key.account()) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.in_flight.remove(key.account());
-            }
+        if let Some(account) = self.accounts.get_mut(key.account()) {
+            account.in_flight = account.in_flight.saturating_sub(1);
+            self.tidy_account(key.account());
+        }
+    }
+
+    fn tidy_account(&mut self, name: &str) {
+        if self.accounts.get(name).is_some_and(|account| account.in_flight == 0 && account.environments == 0) {
+            self.accounts.remove(name);
         }
     }
 
     fn pool(&mut self, key: &K) -> &mut Pool {
-        self.pools.entry(key.clone()).or_insert_with(|| Pool {
-            idle: Vec::new(),
-            waiting: VecDeque::new(),
-            starting: 0,
-            failures: 0,
-            backoff_until_ms: 0,
-        })
+        self.pools.entry(key.clone()).or_default()
     }
 
     /// Drops a pool that holds nothing worth remembering.
@@ -406,46 +609,30 @@ impl<K: Key> Machine<K> {
     /// Gives a free environment to whoever has waited longest, or puts it by.
     fn offer(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         let Some(environment) = self.environments.get(&id) else { return };
-        let (key, retired) = (environment.key.clone(), environment.retired);
-        let starved = self.starved(&key, now_ms);
+        let Some(key) = environment.key.clone() else { return };
+        let (retired, provisioned) = (environment.retired, environment.provisioned);
+        let starved = !provisioned && self.starved(&key, now_ms);
         let oldest = self.pools.get(&key).and_then(|pool| pool.waiting.front().copied());
         // A retired environment still serves those who asked for its revision, for nobody else will start one.
         if self.closed || (retired && oldest.is_none()) || starved {
             return self.kill(id, effects);
         }
-        let phase = match oldest {
+        let (phase, location) = match oldest {
             Some(ticket) => {
                 self.pool(&key).waiting.pop_front();
-                self.waiting.remove(&ticket);
+                let waiter = self.waiting.remove(&ticket);
                 effects.push(Effect::Assign(id, ticket));
-                Phase::Busy { ticket }
+                (Phase::Busy { ticket }, waiter.map(|waiter| waiter.location))
             }
             None => {
                 self.pool(&key).idle.push(id);
-                Phase::Idle { since_ms: now_ms }
+                (Phase::Idle { since_ms: now_ms }, None)
             }
         };
         if let Some(environment) = self.environments.get_mut(&id) {
             environment.phase = phase;
+            environment.location = location.unwrap_or(environment.location);
         }
-    }
-
-    /// Whether a request of another key waits for a process and has waited too long, the node being full.
-    fn starved(&self, key: &K, now_ms: u64) -> bool {
-        let full = self.environments.len() >= self.limits.processes_max && self.dying == 0;
-        self.starting < self.limits.starts_max
-            && self.waiting.values().next().is_some_and(|oldest| {
-                let account = oldest.key.account();
-                let share_used = || account == key.account() && self.of_account(account) >= self.limits.share_max;
-                oldest.key != *key
-                    && (full || share_used())
-                    && oldest.since_ms.saturating_add(STARVED_MS) <= now_ms
-                    && self.pools.get(&oldest.key).is_none_or(|pool| pool.starting == 0)
-            })
-    }
-
-    fn of_account(&self, account: &str) -> usize {
-        self.environments.values().filter(|environment| environment.key.account() == account).count()
     }
 
     fn kill(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) {
@@ -454,92 +641,72 @@ impl<K: Key> Machine<K> {
             return;
         }
         let was = std::mem::replace(&mut environment.phase, Phase::Dying);
-        let key = environment.key.clone();
+        let provisioned = std::mem::take(&mut environment.provisioned);
         self.dying = self.dying.saturating_add(1);
-        if matches!(was, Phase::Idle { .. })
-            && let Some(pool) = self.pools.get_mut(&key)
+        match (was, environment.class.take()) {
+            (Phase::Standby { .. }, Some(class)) => self.standbys.gone(class, id),
+            (Phase::Blank, Some(class)) => self.standbys.unborn(class),
+            _ => {}
+        }
+        if let Some(key) = &environment.key
+            && let Some(pool) = self.pools.get_mut(key)
         {
-            pool.idle.retain(|idle| *idle != id);
+            if matches!(was, Phase::Idle { .. }) {
+                pool.idle.retain(|idle| *idle != id);
+            }
+            if provisioned {
+                pool.held = pool.held.saturating_sub(1);
+                if let Some(account) = self.accounts.get_mut(key.account()) {
+                    account.held = account.held.saturating_sub(1);
+                }
+                if pool.wanted > pool.held && !self.short.contains(key) {
+                    self.short.push(key.clone());
+                }
+            }
         }
         effects.push(Effect::Kill(id));
     }
+}
 
-    /// Starts environments for requests that have none coming, oldest first; makes room by killing idle ones.
-    fn schedule(&mut self, effects: &mut Vec<Effect<K>>) {
-        if self.closed {
-            return;
-        }
-        let mut coming: HashMap<&K, usize> = HashMap::new();
-        let mut starts: Vec<K> = Vec::new();
-        let mut room_needed = 0usize;
-        let mut accounts: HashMap<&str, usize> = HashMap::new();
-        let mut crowded: Vec<String> = Vec::new();
-        for environment in self.environments.values() {
-            *accounts.entry(environment.key.account()).or_default() += 1;
-        }
-        let room = self.limits.processes_max.saturating_sub(self.environments.len());
-        for waiter in self.waiting.values() {
-            if self.starting.saturating_add(starts.len()).saturating_add(room_needed) >= self.limits.starts_max {
-                break;
-            }
-            let left = coming
-                .entry(&waiter.key)
-                .or_insert_with(|| self.pools.get(&waiter.key).map_or(0, |pool| pool.starting));
-            let account = accounts.entry(waiter.key.account()).or_default();
-            if *left > 0 {
-                *left -= 1;
-            } else if *account >= self.limits.share_max {
-                crowded.push(waiter.key.account().to_owned());
-            } else if starts.len() < room {
-                *account += 1;
-                starts.push(waiter.key.clone());
-            } else {
-                room_needed = room_needed.saturating_add(1);
-            }
-        }
-        for key in starts {
-            let id = self.next;
-            self.next = self.next.wrapping_add(1);
-            self.environments
-                .insert(id, Environment { key: key.clone(), phase: Phase::Init, retired: false, expires_ms: u64::MAX });
-            self.starting = self.starting.saturating_add(1);
-            self.pool(&key).starting += 1;
-            effects.push(Effect::Start(id, key));
-        }
-        for _ in self.dying..room_needed {
-            let Some(id) = self.least_recently_used(|_| true) else { break };
-            self.kill(id, effects);
-        }
-        // An account at its share makes room among its own, one for each that waits.
-        let of = |account: &str, environment: &Environment<K>| environment.key.account() == account;
-        for account in crowded {
-            let dying = |environment: &&Environment<K>| environment.phase == Phase::Dying && of(&account, environment);
-            if self.environments.values().any(|environment| dying(&environment)) {
-                continue;
-            }
-            let Some(id) = self.least_recently_used(|environment| of(&account, environment)) else { continue };
-            self.kill(id, effects);
-        }
-    }
-
-    fn least_recently_used(&self, wanted: impl Fn(&Environment<K>) -> bool) -> Option<EnvironmentId> {
-        self.environments
-            .iter()
-            .filter(|(_, environment)| wanted(environment))
-            .filter_map(|(id, environment)| match environment.phase {
-                Phase::Idle { since_ms } => Some((since_ms, *id)),
-                _ => None,
-            })
-            .min()
-            .map(|(_, id)| id)
+impl<K> Environment<K> {
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle { .. })
     }
 }
 
 impl Pool {
     fn in_use(&self) -> bool {
-        !self.idle.is_empty() || !self.waiting.is_empty() || self.starting > 0
+        !self.idle.is_empty() || !self.waiting.is_empty() || self.starting > 0 || self.wanted > 0 || self.held > 0
     }
 }
 
+/// Takes the best of the idle ones: provisioned before others, then one last used at `location`, for its descriptors
+/// are registered there, then the newest.
+fn pick<K>(
+    pool: &mut Pool,
+    environments: &HashMap<EnvironmentId, Environment<K>>,
+    location: Location,
+) -> Option<EnvironmentId> {
+    let mut best: Option<(usize, (bool, bool))> = None;
+    for (index, id) in pool.idle.iter().enumerate().rev() {
+        let Some(environment) = environments.get(id) else { continue };
+        let rank = (environment.provisioned, environment.location == location);
+        if best.is_none_or(|(_, found)| rank > found) {
+            best = Some((index, rank));
+        }
+        if rank == (pool.held > 0, true) {
+            break;
+        }
+    }
+    best.map(|(index, _)| pool.idle.remove(index))
+}
+
+/// How long to wait after so many failures too many, milliseconds.
+fn backoff_ms(failures: u32) -> u64 {
+    (BACKOFF_FIRST_MS << failures.min(5)).min(BACKOFF_MS_MAX)
+}
+
+#[cfg(test)]
+mod property;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use environment::{NoCredentials, Options, Supervisor, TracingLogs};
-use lambda::invoke::{Run, RunError};
+use lambda::invoke::{Outcome, Revision, Run, RunError};
+use tokio::task::JoinHandle;
 
 use crate::world::{REQUEST_ID, World, alive, invocation};
 
@@ -185,19 +186,22 @@ async fn a_hundred_at_once_all_get_their_own_answer() {
     Arc::into_inner(world).unwrap().close().await;
 }
 
+/// An invocation that goes on beside the test.
+fn begin(world: &World, revision: &Revision, event: &str) -> JoinHandle<Result<Outcome, RunError>> {
+    let (supervisor, revision, invocation) = (world.supervisor.clone(), Arc::new(revision.clone()), invocation(event));
+    tokio::spawn(async move { supervisor.run(revision, invocation).await })
+}
+
 #[tokio::test]
 async fn beyond_the_accounts_concurrency_is_a_throttle() {
     let world = World::with(|options| options.concurrency_max = 1);
-    let function = Arc::new(world.node("exports.handler = (e, c, cb) => { setTimeout(cb, 300); };"));
-    let first = world.supervisor.run(Arc::clone(&function), invocation("{}"));
-    let second = world.supervisor.run(Arc::clone(&function), invocation("{}"));
-    let results = [first.await.is_ok(), second.await.is_ok()];
-    assert_eq!(results.iter().filter(|ok| **ok).count(), 1);
-    let error = RunError::Throttled { reason: "ConcurrentInvocationLimitExceeded" };
-    let first = world.supervisor.run(Arc::clone(&function), invocation("{}"));
+    let function = world.node("exports.handler = (e, c, cb) => { setTimeout(cb, 300); };");
+    let first = begin(&world, &function, "{}");
     tokio::time::sleep(Duration::from_millis(20)).await;
+    let error = RunError::Throttled { reason: "ConcurrentInvocationLimitExceeded" };
     assert_eq!(world.try_invoke(&function, "{}").await.unwrap_err(), error);
-    first.await.unwrap();
+    first.await.unwrap().unwrap();
+    world.result(&function, "{}").await;
     world.close().await;
 }
 
@@ -206,12 +210,15 @@ async fn shutdown_ends_those_that_do_not_end() {
     let world = World::new();
     let function = world.node("exports.handler = async (e) => { if (e.hang) return new Promise(() => setInterval(() => {}, 9)); return process.pid; };");
     let pid = world.result(&function, "{}").await;
-    let hanging = world.supervisor.run(Arc::new(function.clone()), invocation(r#"{"hang":1}"#));
+    let hanging = begin(&world, &function, r#"{"hang":1}"#);
     tokio::time::sleep(Duration::from_millis(50)).await;
     world.supervisor.shutdown(Duration::from_millis(50)).await;
     assert_eq!(world.supervisor.live_count(), 0);
     assert!(!alive(&pid));
-    assert_eq!(&hanging.await.unwrap().payload[..], exit_error("Runtime exited with error: signal: killed").as_bytes());
+    assert_eq!(
+        &hanging.await.unwrap().unwrap().payload[..],
+        exit_error("Runtime exited with error: signal: killed").as_bytes()
+    );
     assert!(matches!(world.try_invoke(&function, "{}").await, Err(RunError::Unavailable(_))));
     world.close().await;
 }

@@ -1,0 +1,315 @@
+//! Environments in sandboxes: [`Launch`] over the launcher process of the crate `sandbox`.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sandbox::{Exec, Launcher, Request, Tier};
+
+use crate::{
+    launch::{
+        API_PORT, Exit, Launch, Launched, Layout, Listeners, Memory, PROXY_PORT, Process, RUNTIME_API_PORT, Spec,
+    },
+    runtimes::{Family, Installed, Interpreter},
+};
+
+/// Memory that gives a function one whole core, MB. Source: AWS Lambda Developer Guide, "Configure Lambda function
+/// memory".
+const CORE_MB: u32 = 1_769;
+/// Where interpreters that do not lie below `/usr` are seen.
+const LANG: &str = "/var/lang";
+
+const MIB: u64 = 1_024 * 1_024;
+
+/// Every environment in a sandbox of its own.
+///
+/// A launcher that ends takes every sandbox with it. It is started anew once, if that was provided for
+/// ([`Isolated::restartable`]) and the new one isolates as well as the first did: a server that has given up its
+/// privileges has none to hand on, so after a privileged one this fails, and functions do not run until the server is
+/// started again.
+pub struct Isolated {
+    tier: Tier,
+    restart: Option<(PathBuf, sandbox::Options)>,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    launcher: Arc<Launcher>,
+    restarted: bool,
+    binds: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Isolated {
+    /// Sandboxes made by `launcher`.
+    #[must_use]
+    pub fn new(launcher: Arc<Launcher>) -> Isolated {
+        let tier = launcher.report().tier;
+        Isolated { tier, restart: None, current: Mutex::new(Current { launcher, restarted: false, binds: Vec::new() }) }
+    }
+
+    /// The same, with what it takes to start the launcher again.
+    #[must_use]
+    pub fn restartable(mut self, program: PathBuf, options: sandbox::Options) -> Isolated {
+        self.restart = Some((program, options));
+        self
+    }
+
+    fn launcher(&self) -> Arc<Launcher> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).launcher)
+    }
+
+    /// Another launcher in the place of one that has ended.
+    fn again(&self, ended: &Arc<Launcher>) -> io::Result<Arc<Launcher>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current.launcher, ended) {
+            return Ok(Arc::clone(&current.launcher));
+        }
+        let gone = |why: &str| {
+            let text = format!("the launcher of execution environments has ended and {why}; restart the server");
+            io::Error::new(io::ErrorKind::Unsupported, text)
+        };
+        let (program, options) = match &self.restart {
+            Some(restart) if !current.restarted => restart,
+            _ => return Err(gone("is not started again")),
+        };
+        current.restarted = true;
+        tracing::error!("the launcher of execution environments has ended; it is started again, once");
+        let launcher =
+            Launcher::start(program, options).map_err(|error| gone(&format!("cannot be started ({error})")))?;
+        let tier = launcher.report().tier;
+        if tier < self.tier {
+            return Err(gone(&format!("a new one could isolate less well ({tier} rather than {})", self.tier)));
+        }
+        launcher.provide(&current.binds).map_err(|error| gone(&error.to_string()))?;
+        current.launcher = Arc::new(launcher);
+        Ok(Arc::clone(&current.launcher))
+    }
+}
+
+impl Launch for Isolated {
+    fn launch(&self, spec: &Spec) -> io::Result<Launched> {
+        let exec = Exec {
+            program: spec.program.clone(),
+            arguments: spec.arguments.clone(),
+            environment: spec.environment.clone(),
+            directory: spec.directory.clone(),
+        };
+        let request = request(spec);
+        let launcher = self.launcher();
+        let (launcher, launched) = match launcher.launch(&request, &exec) {
+            Err(_) if has_ended(&launcher) => {
+                let launcher = self.again(&launcher)?;
+                let launched = launcher.launch(&request, &exec).map_err(told)?;
+                (launcher, launched)
+            }
+            launched => (launcher, launched.map_err(told)?),
+        };
+        let mut listeners = launched.listeners.into_iter();
+        let listeners = match (listeners.next(), listeners.next(), listeners.next()) {
+            (Some(runtime_api), Some(api), Some(proxy)) => Some(Listeners { runtime_api, api, proxy }),
+            _ => None,
+        };
+        let process = Sandbox {
+            launcher,
+            id: launched.id,
+            pidfd: launched.pidfd,
+            status: launched.status,
+            usage: launched.usage,
+            exit: OnceLock::new(),
+        };
+        Ok(Launched { socket: launched.socket, output: launched.output, process: Box::new(process), listeners })
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Own
+    }
+
+    fn provide(&self, binds: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.launcher.provide(binds).map_err(told)?;
+        current.binds.extend_from_slice(binds);
+        Ok(())
+    }
+}
+
+/// Keeps the kind, which callers look at, and tells the step.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in `map_err`")]
+fn told(error: sandbox::Error) -> io::Error {
+    // Unsupported means that nothing can ever run; one step that the host does not know is no such thing.
+    let kind = match error.source.kind() {
+        io::ErrorKind::Unsupported => io::ErrorKind::Other,
+        kind => kind,
+    };
+    io::Error::new(kind, error.to_string())
+}
+
+fn has_ended(launcher: &Launcher) -> bool {
+    launcher.watch().is_ok_and(|watch| is_readable(&watch))
+}
+
+fn is_readable(descriptor: &OwnedFd) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(descriptor.as_fd(), PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Limits of a function: its memory, and processor time in proportion to it, capped at whole cores.
+///
+/// A standby is started with the least weight, so that it takes nothing from functions that run.
+fn request(spec: &Spec) -> Request {
+    let weight = u64::from(spec.memory_mb) * 100 / u64::from(CORE_MB);
+    Request {
+        memory_bytes: u64::from(spec.memory_mb) * MIB,
+        tmp_bytes: u64::from(spec.tmp_mb) * MIB,
+        cpu_millis: spec.memory_mb.div_ceil(CORE_MB).max(1).saturating_mul(1_000),
+        cpu_weight: if spec.code.is_none() { 1 } else { u32::try_from(weight.clamp(2, 10_000)).unwrap_or(10_000) },
+        code: spec.code.clone(),
+        layers: spec.layers.clone(),
+        ports: if spec.listens { vec![RUNTIME_API_PORT, API_PORT, PROXY_PORT] } else { Vec::new() },
+    }
+}
+
+/// One sandbox.
+struct Sandbox {
+    launcher: Arc<Launcher>,
+    id: sandbox::SandboxId,
+    pidfd: OwnedFd,
+    status: OwnedFd,
+    usage: Option<sandbox::Usage>,
+    /// The record can be read once.
+    exit: OnceLock<Exit>,
+}
+
+impl Process for Sandbox {
+    fn watch(&self) -> io::Result<OwnedFd> {
+        self.pidfd.try_clone()
+    }
+
+    fn exited(&self) -> Option<Exit> {
+        if let Some(exit) = self.exit.get() {
+            return Some(*exit);
+        }
+        is_readable(&self.pidfd).then(|| {
+            *self.exit.get_or_init(|| match sandbox::exit_and_step(&self.status) {
+                (sandbox::Exit::Code(code), _) => Exit::Code(code),
+                (sandbox::Exit::Signal(signal), _) => Exit::Signal(signal),
+                (sandbox::Exit::Killed, _) => Exit::Signal(9),
+                (sandbox::Exit::NotExecuted(errno), step) => {
+                    let error = io::Error::from_raw_os_error(errno);
+                    tracing::error!(%error, step, "a program could not be executed in its sandbox");
+                    Exit::NotExecuted(errno)
+                }
+            })
+        })
+    }
+
+    fn kill(&self) {
+        self.launcher.kill(self.id);
+    }
+
+    fn reap(&self) {
+        if let Err(error) = self.launcher.reap(self.id)
+            && !has_ended(&self.launcher)
+        {
+            tracing::error!(%error, "something of a sandbox is left; it is tried again");
+        }
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        let usage = self.usage.as_ref()?;
+        Some(Memory { now: number(&usage.current)?, peak: number(&usage.peak)? })
+    }
+
+    fn out_of_memory(&self) -> bool {
+        // `memory.events` and `memory.oom_control` both have a line of this name.
+        let killed = self.usage.as_ref().and_then(|usage| {
+            let text = text(&usage.events)?;
+            text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse::<u64>().ok()
+        });
+        killed.is_some_and(|count| count > 0)
+    }
+
+    fn assign(&self, spec: &Spec) -> io::Result<()> {
+        self.launcher.assign(self.id, &request(spec)).map_err(told)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Usually reaped long ago; again costs a round trip and does no harm.
+        self.kill();
+    }
+}
+
+fn number(file: &OwnedFd) -> Option<u64> {
+    text(file)?.trim().parse().ok()
+}
+
+fn text(file: &OwnedFd) -> Option<String> {
+    let mut bytes = [0u8; 1_024];
+    let read = rustix::io::pread(file, &mut bytes, 0).ok()?;
+    Some(String::from_utf8_lossy(bytes.get(..read)?).into_owned())
+}
+
+/// What is seen where, for interpreters that do not lie in the host's system directories.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Places {
+    /// Paths on the host and inside.
+    pub(crate) binds: Vec<(PathBuf, PathBuf)>,
+    node: Option<PathBuf>,
+    python: Option<PathBuf>,
+}
+
+impl Places {
+    /// Where the interpreters will be.
+    pub(crate) fn of(installed: &Installed) -> Places {
+        let mut places = Places::default();
+        places.python = installed.python.as_ref().and_then(|found| places.place(found, Family::Python));
+        places.node = installed.node.as_ref().and_then(|found| places.place(found, Family::Node));
+        places
+    }
+
+    /// The path inside of an interpreter, if it is another than outside.
+    pub(crate) fn program(&self, family: Family) -> Option<&Path> {
+        match family {
+            Family::Node => self.node.as_deref(),
+            Family::Python => self.python.as_deref(),
+            Family::Provided => None,
+        }
+    }
+
+    /// Binds an interpreter's whole installation if that is what its folder is, otherwise the executable alone:
+    /// whatever else lies beside it (a home directory, say) is nobody's business inside.
+    fn place(&mut self, interpreter: &Interpreter, family: Family) -> Option<PathBuf> {
+        let executable = interpreter.path.canonicalize().ok()?;
+        if ["/usr", "/bin", "/lib", "/lib64", "/sbin"].iter().any(|system| executable.starts_with(system)) {
+            return Some(executable);
+        }
+        let name = executable.file_name()?.to_owned();
+        let prefix = executable.parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent);
+        let (major, minor) = interpreter.version;
+        let landmark = match family {
+            Family::Node => "include/node/node.h".to_owned(),
+            _ => format!("lib/python{major}.{minor}/os.py"),
+        };
+        let whole = prefix.filter(|prefix| *prefix != Path::new("/") && prefix.join(&landmark).is_file());
+        let known = whole.and_then(|prefix| self.binds.iter().find(|(host, _)| host == prefix));
+        if let Some((_, inside)) = known {
+            return Some(inside.join("bin").join(name));
+        }
+        let root = if self.binds.is_empty() { PathBuf::from(LANG) } else { PathBuf::from(format!("{LANG}-node")) };
+        let inside = root.join("bin").join(&name);
+        match whole {
+            Some(prefix) => self.binds.push((prefix.to_owned(), root)),
+            None => self.binds.push((executable, inside.clone())),
+        }
+        Some(inside)
+    }
+}
+
+#[cfg(test)]
+mod tests;

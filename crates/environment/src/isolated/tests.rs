@@ -1,0 +1,59 @@
+use std::fs;
+
+use super::*;
+use crate::options::DeprecatedRuntimes;
+
+fn installed(node: Option<PathBuf>, python: Option<PathBuf>) -> Installed {
+    Installed {
+        node: node.map(|path| Interpreter { path, version: (20, 1) }),
+        python: python.map(|path| Interpreter { path, version: (3, 11) }),
+        deprecated: DeprecatedRuntimes::Accept,
+        newer: false,
+    }
+}
+
+fn file(path: PathBuf) -> PathBuf {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "").unwrap();
+    path
+}
+
+#[test]
+fn an_interpreter_brings_its_installation_and_nothing_else() {
+    let host = tempfile::tempdir().unwrap();
+    let host = host.path().canonicalize().unwrap();
+    let python = file(host.join("python/bin/python3.11"));
+    file(host.join("python/lib/python3.11/os.py"));
+    let node = file(host.join("node/bin/node"));
+    // Beside this one lies something, but not Node's.
+    file(host.join("node/lib/node_modules/x"));
+    let places = Places::of(&installed(Some(node.clone()), Some(python)));
+    assert_eq!(
+        places.binds,
+        [(host.join("python"), PathBuf::from("/var/lang")), (node.clone(), PathBuf::from("/var/lang-node/bin/node")),]
+    );
+    assert_eq!(places.program(Family::Python), Some(Path::new("/var/lang/bin/python3.11")));
+    assert_eq!(places.program(Family::Node), Some(Path::new("/var/lang-node/bin/node")));
+
+    file(host.join("node/include/node/node.h"));
+    let places = Places::of(&installed(Some(node), None));
+    assert_eq!(places.binds, [(host.join("node"), PathBuf::from("/var/lang"))]);
+    assert_eq!(places.program(Family::Node), Some(Path::new("/var/lang/bin/node")));
+}
+
+#[test]
+fn limits_follow_the_memory() {
+    let of = |memory_mb, code: Option<&str>| {
+        let request = request(&Spec { memory_mb, code: code.map(PathBuf::from), ..Spec::default() });
+        (request.memory_bytes / MIB, request.cpu_millis, request.cpu_weight)
+    };
+    for (memory_mb, code, expected) in [
+        (128, Some("/code"), (128, 1_000, 7)),
+        (1_769, Some("/code"), (1_769, 1_000, 100)),
+        (1_770, Some("/code"), (1_770, 2_000, 100)),
+        (10_240, Some("/code"), (10_240, 6_000, 578)),
+        (128, None, (128, 1_000, 1)),
+    ] {
+        assert_eq!(of(memory_mb, code), expected);
+    }
+}
