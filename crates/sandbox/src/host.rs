@@ -12,7 +12,6 @@ use std::{
 
 use rustix::{
     io::Errno,
-    mount::{MountFlags, mount_remount},
     process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -235,7 +234,7 @@ impl Host {
         let tmp_bytes = (sandbox.tmp_bytes != request.tmp_bytes).then_some(request.tmp_bytes);
         match sys::clone(0, None).at("fork")? {
             sys::Side::Child => {
-                let outcome = hang_up(&mounts, code, layers, tmp_bytes);
+                let outcome = furnish(&mounts, code, layers, tmp_bytes);
                 // An error number of the host fits into an exit code.
                 sys::exit_now(outcome.err().map_or(0, |error| error.raw_os_error()))
             }
@@ -445,20 +444,13 @@ fn set_up(sync: &OwnedFd, buffer: &mut channel::Buffer, listeners: usize) -> Res
 }
 
 /// In a short-lived child: goes to the sandbox's mounts and hangs code and layers up there.
-fn hang_up(
+fn furnish(
     mounts: &OwnedFd,
     code: Option<OwnedFd>,
     layers: Option<OwnedFd>,
     tmp_bytes: Option<u64>,
 ) -> Result<(), Errno> {
     move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
-    for (tree, place) in [(code, "/var/task"), (layers, "/opt")] {
-        if let Some(tree) = tree {
-            root::attach(tree, place)?;
-        }
-    }
-    match tmp_bytes {
-        Some(bytes) => mount_remount("/tmp", MountFlags::NOSUID | MountFlags::NODEV, root::tmp_data(bytes).as_c_str()),
-        None => Ok(()),
-    }
+    root::hang_up(code, layers)?;
+    tmp_bytes.map_or(Ok(()), root::resize_tmp)
 }

@@ -64,12 +64,13 @@ pub(crate) fn become_sandbox(blank: Blank<'_>) -> ! {
             rustix::io::write(entrance, b"0").at("enter the control group")?;
         }
         identify(has_root)?;
-        root::prepare(base)
+        root::enter(base)?;
+        sys::loopback_up().at("switch loopback on")
     });
     let Some(Purpose { request, ends, code, layers }) = hear(&sync) else { sys::exit_now(0) };
     let made = prepared.and_then(|()| {
-        root::enter(request.tmp_bytes, code, layers)?;
-        Ok((network(&request.ports)?, root::own_mount_namespace()?))
+        root::furnish(request.tmp_bytes, code, layers)?;
+        Ok((listeners(&request.ports)?, root::own_mount_namespace()?))
     });
     let told = match &made {
         Ok((listeners, mounts)) => {
@@ -141,9 +142,8 @@ fn identify(has_root: bool) -> Result<(), Fault> {
     rustix::system::setdomainname(b"").at("name the host")
 }
 
-/// Loopback, and a listener for each port: the only ways out of the network namespace.
-fn network(ports: &[u16]) -> Result<Vec<OwnedFd>, Fault> {
-    sys::loopback_up().at("switch loopback on")?;
+/// A listener for each port: the only ways out of the network namespace.
+fn listeners(ports: &[u16]) -> Result<Vec<OwnedFd>, Fault> {
     let listener = |port: u16| {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;

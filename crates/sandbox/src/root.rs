@@ -22,7 +22,7 @@ use rustix::{
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
         UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_bind, mount_change,
-        move_mount, open_tree, unmount,
+        mount_remount, move_mount, open_tree, unmount,
     },
 };
 
@@ -249,7 +249,7 @@ pub(crate) fn code_tree(host: &Path) -> Result<OwnedFd, Fault> {
 }
 
 /// Hangs a tree up at a path.
-pub(crate) fn attach(tree: impl AsFd, path: impl rustix::path::Arg) -> Result<(), Errno> {
+fn attach(tree: impl AsFd, path: impl rustix::path::Arg) -> Result<(), Errno> {
     move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
@@ -264,31 +264,42 @@ fn bind(host: &Path, relative: impl AsRef<Path>, attributes: u64) -> Result<(), 
     made().at_with(|| format!("bind {} at /{}", host.display(), relative.display()))
 }
 
-/// In a new sandbox whose working directory is the tree: gives it a tree of its own, with a `/proc` of its own, as
-/// working directory. What it is for need not be known yet.
-pub(crate) fn prepare(base: &Base) -> Result<(), Fault> {
+/// In a new sandbox whose working directory is the tree: gives it a tree of its own as root, with a `/proc` of its own,
+/// and lets go of everything of the host. What the sandbox is for need not be known yet.
+pub(crate) fn enter(base: &Base) -> Result<(), Fault> {
     // The copies that came with the namespace are locked where they are; a copy of a copy is not. It inherits being
     // read-only, and with the copy's owner being less than the original's, that can never be undone.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let root = open_tree(CWD, ".", flags).at("copy the root")?;
     attach(&root, ".").at("hang up the root")?;
     rustix::process::fchdir(&root).at("enter the root")?;
-    proc(base)
-}
-
-/// After [`prepare`]: makes the tree the root, with a `/tmp` and the code in its place, and lets go of everything of
-/// the host.
-pub(crate) fn enter(tmp_bytes: u64, code: Option<OwnedFd>, layers: Option<OwnedFd>) -> Result<(), Fault> {
-    tmp(tmp_bytes)?;
-    for (tree, place) in [(code, "var/task"), (layers, "opt")] {
-        if let Some(tree) = tree {
-            attach(tree, place).at_with(|| format!("mount /{place}"))?;
-        }
-    }
+    proc(base)?;
     // The old root ends up on top of the new one and is taken off there.
     rustix::process::pivot_root(".", ".").at("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).at("let go of the host's root")?;
     rustix::process::chdir("/").at("enter the root")
+}
+
+/// After [`enter`]: a `/tmp` of this size, and code and layers in their places.
+pub(crate) fn furnish(tmp_bytes: u64, code: Option<OwnedFd>, layers: Option<OwnedFd>) -> Result<(), Fault> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", "/tmp", "tmpfs", flags, tmp_data(tmp_bytes).as_c_str()).at("mount /tmp")?;
+    hang_up(code, layers).at("mount the code")
+}
+
+/// Hangs code and layers up where the functions look for them, in the mounts this process is in.
+pub(crate) fn hang_up(code: Option<OwnedFd>, layers: Option<OwnedFd>) -> Result<(), Errno> {
+    for (tree, place) in [(code, "/var/task"), (layers, "/opt")] {
+        if let Some(tree) = tree {
+            attach(tree, place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives `/tmp` another size.
+pub(crate) fn resize_tmp(bytes: u64) -> Result<(), Errno> {
+    mount_remount("/tmp", MountFlags::NOSUID | MountFlags::NODEV, tmp_data(bytes).as_c_str())
 }
 
 fn proc(base: &Base) -> Result<(), Fault> {
@@ -311,12 +322,8 @@ fn proc(base: &Base) -> Result<(), Fault> {
     Ok(())
 }
 
-fn tmp(bytes: u64) -> Result<(), Fault> {
-    mount("tmpfs", "tmp", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, tmp_data(bytes).as_c_str()).at("mount /tmp")
-}
-
 /// Size, number of files and mode of a `/tmp`.
-pub(crate) fn tmp_data(bytes: u64) -> CString {
+fn tmp_data(bytes: u64) -> CString {
     let inodes = (bytes / 16_384).clamp(INODES_MIN, INODES_MAX);
     // At least a page: 0 would mean half of the host's memory.
     CString::new(format!("size={},nr_inodes={inodes},mode=1777", bytes.max(4_096))).unwrap_or_default()
