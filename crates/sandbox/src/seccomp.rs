@@ -14,16 +14,25 @@
 //!
 //! Sources: manual pages `seccomp(2)` and `syscalls(2)`; docker's default profile as a cross-check.
 
+mod program;
+
 use std::{collections::BTreeMap, io};
 
 use libc::c_long;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    sock_filter,
-};
+use program::{Answer, Condition, Verdict};
+use seccompiler::BpfProgram;
 
 /// The last call this list takes a stand on (`mseal`, Linux 6.10).
 const KNOWN_LAST: u32 = 462;
+
+/// Number of the architecture in the kernel's audit interface; `None` for one that has no list.
+const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
+    Some(0xc000_003e)
+} else if cfg!(target_arch = "aarch64") {
+    Some(0xc000_00b7)
+} else {
+    None
+};
 
 /// Which sockets a function may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +53,9 @@ impl Filter {
     /// # Errors
     /// When this architecture has no list.
     pub fn compile(sockets: Sockets) -> Result<Filter, String> {
-        let architecture = std::env::consts::ARCH.try_into().map_err(|error| format!("seccomp: {error}"))?;
-        let rules = rules(sockets).map_err(|error| format!("seccomp: {error}"))?;
-        let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        let listed: BpfProgram = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)
-            .and_then(TryInto::try_into)
-            .map_err(|error| format!("seccomp: {error}"))?;
-        let mut program = absent_calls();
-        program.extend(listed);
-        Ok(Filter(program))
+        let architecture = ARCHITECTURE.ok_or("seccomp: there is no list for this architecture")?;
+        let program = program::compile(architecture, KNOWN_LAST, &verdicts(sockets));
+        program.map(Filter).map_err(|error| format!("seccomp: {error}"))
     }
 
     /// Subjects this thread, and all it starts, to the filter for good. Sets `no_new_privs` too.
@@ -67,59 +70,13 @@ impl Filter {
     }
 }
 
-/// The head of the program: calls that answer as if the kernel had never heard of them. It comes before the check of
-/// the architecture, which is harmless: it allows nothing.
-fn absent_calls() -> BpfProgram {
-    let number_at = 0;
-    let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let instruction = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
-    vec![
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, number_at),
-        instruction(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, 0, KNOWN_LAST),
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_clone3 as u32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, absent),
-    ]
-}
-
-/// The lists and the conditions, as the compiler takes them.
-fn rules(sockets: Sockets) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (calls, _) in ALLOWED {
-        for &call in *calls {
-            rules.insert(call, Vec::new());
-        }
-    }
-    for (call, alternatives) in conditions(sockets) {
-        let compiled: Result<Vec<SeccompRule>, _> = alternatives
-            .into_iter()
-            .map(|all_of| {
-                let conditions: Result<Vec<_>, _> = all_of.into_iter().map(Condition::compile).collect();
-                SeccompRule::new(conditions?)
-            })
-            .collect();
-        rules.insert(call, compiled?);
-    }
-    Ok(rules)
-}
-
-/// What an argument must be. Only its low half is compared: that is all the kernel itself reads of these.
-#[derive(Clone, Copy)]
-enum Condition {
-    Is(u8, u32),
-    IsNot(u8, u32),
-    /// Argument, mask, value under the mask.
-    Masked(u8, u32, u32),
-}
-
-impl Condition {
-    fn compile(self) -> Result<SeccompCondition, seccompiler::BackendError> {
-        let (argument, operator, value) = match self {
-            Condition::Is(argument, value) => (argument, SeccompCmpOp::Eq, value),
-            Condition::IsNot(argument, value) => (argument, SeccompCmpOp::Ne, value),
-            Condition::Masked(argument, mask, value) => (argument, SeccompCmpOp::MaskedEq(mask.into()), value),
-        };
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value.into())
-    }
+/// The lists and the conditions, call by call.
+fn verdicts(sockets: Sockets) -> BTreeMap<u32, Verdict> {
+    let listed = ALLOWED.iter().flat_map(|(calls, _)| calls.iter().map(|&call| (call, Verdict::Always(Answer::Allow))));
+    let conditional = conditions(sockets).into_iter().map(|(call, alternatives)| (call, Verdict::If(alternatives)));
+    let absent = (libc::SYS_clone3, Verdict::Always(Answer::Absent));
+    let all = listed.chain(conditional).chain([absent]);
+    all.filter_map(|(call, verdict)| Some((u32::try_from(call).ok()?, verdict))).collect()
 }
 
 /// Calls that are allowed with some arguments: any one alternative, of which all conditions hold.
