@@ -333,14 +333,11 @@ def test_functions_run_side_by_side(api, unique):
 def test_what_is_not_enforced_is_refused(api, echo, unique):
     for changes in (
         {"VpcConfig": {"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}},
-        {"Layers": [f"arn:aws:lambda:us-east-1:{API}:layer:x:1"]},
         {"KMSKeyArn": f"arn:aws:kms:us-east-1:{API}:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
         {"DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:us-east-1:{API}:queue"}},
     ):
         refusal = refused(create(api, **changes))
         assert "not supported" in refusal.message and list(changes)[0] in refusal.message, refusal
-    refusal = refused(api.awslambda.invoke, FunctionName="echo-python", InvocationType="Event", Payload=b"{}")
-    assert "not supported" in refusal.message
 
 
 def test_invocations_are_in_the_owners_audit(api, echo):

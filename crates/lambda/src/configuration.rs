@@ -279,7 +279,11 @@ fn refusal(member: &str, value: &Value, function: &str) -> Option<&'static str> 
             (!unset).then_some("functions run outside any VPC.")
         }
         "DeadLetterConfig" => {
-            (!empty(value.get("TargetArn"))).then_some("there are no asynchronous invocations to keep.")
+            // A dead-letter queue is a queue or a topic on AWS too, never a function.
+            (!empty(value.get("TargetArn"))).then_some(
+                "there are no queues and topics here. Name a Lambda function as DestinationConfig.OnFailure with \
+                 PutFunctionEventInvokeConfig.",
+            )
         }
         "TracingConfig" => (!is("Mode", "PassThrough")).then_some("only the mode PassThrough is possible."),
         "SnapStart" => (!is("ApplyOn", "None")).then_some("only ApplyOn None is possible."),
