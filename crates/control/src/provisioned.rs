@@ -38,13 +38,3 @@ pub(crate) fn of(runner: &Supervisor, target: &Target) -> Provisioned {
     }
     sum
 }
-
-/// What is asked of environments here, until they answer it themselves: their own methods of these names come first.
-trait Provide {
-    fn provision(&self, _revision: &Arc<Revision>, _count: u32) {}
-    fn provisioned(&self, _revision: &Arc<Revision>) -> Provisioned {
-        Provisioned::default()
-    }
-}
-
-impl Provide for Supervisor {}

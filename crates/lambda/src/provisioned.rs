@@ -156,7 +156,7 @@ pub struct ProvisionedOutput {
 impl ProvisionedOutput {
     fn new(record: ProvisionedConcurrency, now: Provisioned) -> Self {
         let (status, status_reason) = match now.failure {
-            _ if now.allocated >= record.requested => ("READY", None),
+            _ if now.available >= record.requested => ("READY", None),
             Some(reason) => ("FAILED", Some(reason)),
             None => ("IN_PROGRESS", None),
         };

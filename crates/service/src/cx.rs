@@ -23,11 +23,11 @@ pub trait Host {
 /// What there is of provisioned concurrency.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provisioned {
-    /// Environments that have been initialised for it.
+    /// Environments that are starting or there.
     pub allocated: u32,
-    /// Those of them that are not in use.
+    /// Those of them that have been initialised.
     pub available: u32,
-    /// Why there are fewer than were asked for, once trying again has not helped.
+    /// Why there are fewer than were asked for, when no more are about to come.
     pub failure: Option<String>,
 }
 

@@ -135,8 +135,8 @@ fn the_status_says_how_far_it_is() {
         failure: failure.map(str::to_owned),
     };
     for (requested, now, status, allocated, available) in [
-        (2, now(1, 1, None), "IN_PROGRESS", 1, 1),
-        (2, now(2, 1, None), "READY", 2, 1),
+        (2, now(2, 1, None), "IN_PROGRESS", 2, 1),
+        (2, now(2, 2, None), "READY", 2, 2),
         (2, now(7, 6, Some("earlier")), "READY", 2, 2),
         (2, now(1, 0, Some("no memory")), "FAILED", 1, 0),
     ] {
