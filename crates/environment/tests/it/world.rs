@@ -9,7 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use environment::{Credentials, LogSink, Options, RoleCredentials, Supervisor, package};
+use environment::{
+    Credentials, LogSink, Options, RUNTIME_DIR, RoleCredentials, Supervisor,
+    launch::{Launch, Plain},
+    package, prepare,
+};
 use lambda::invoke::{FunctionError, Invocation, Outcome, Revision, Run, RunError};
 use serde_json::Value;
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -65,6 +69,11 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Options)) -> World {
+        World::start(change, |_| Arc::new(Plain))
+    }
+
+    /// With processes from the launcher that is made for a directory of bootstraps.
+    pub fn start(change: impl FnOnce(&mut Options), launcher: impl FnOnce(&Path) -> Arc<dyn Launch>) -> World {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options {
             data_dir: directory.path().join("functions"),
@@ -77,7 +86,9 @@ impl World {
         change(&mut options);
         let lines = Arc::new(Lines::default());
         let logs = Arc::clone(&lines) as Arc<dyn LogSink>;
-        let supervisor = Supervisor::start(options, tokio::runtime::Handle::current(), Arc::new(Role), logs).unwrap();
+        let launcher = launcher(&prepare(&options.data_dir).unwrap().join(RUNTIME_DIR));
+        let handle = tokio::runtime::Handle::current();
+        let supervisor = Supervisor::start_with(options, handle, Arc::new(Role), logs, launcher).unwrap();
         World { supervisor, lines, directory }
     }
 
