@@ -10,7 +10,7 @@ use std::{
         unix::{fs::PermissionsExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,8 @@ use tokio::{
 };
 
 use crate::{
-    listen::{ISOLATION, Shared, VERSION},
+    isolation::Functions,
+    listen::{Shared, VERSION},
     server,
 };
 
@@ -87,7 +88,7 @@ pub struct Status {
     /// Execution environments in any state, and those ready and unused.
     pub environments_live: usize,
     pub environments_warm: usize,
-    pub functions_isolation: String,
+    pub functions: Functions,
 }
 
 /// What does not change while a server runs.
@@ -190,7 +191,7 @@ async fn serve(mut stream: tokio::net::UnixStream, about: &About, shared: Arc<Sh
 async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
     let answered = tokio::task::spawn_blocking(move || {
         match ask {
-        Ask::CreateAccount { id, name } => shared.control.create_account(&id, &name).map(Reply::Created),
+        Ask::CreateAccount { id, name } => create_account(&shared, &id, &name),
         Ask::ListAccounts => shared.control.list_accounts().map(Reply::Accounts),
         Ask::Explain { id } => Ok(shared.control.explain(&id).map_or_else(
             || Reply::Refused(format!("no decision {id} is kept: the id stands in an answer's x-portcullis-decision, and the newest decisions of this start of the server are kept")),
@@ -209,6 +210,18 @@ async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
     }
 }
 
+fn create_account(shared: &Shared, id: &str, name: &str) -> Result<Reply, ServiceError> {
+    if let Some(turn) = &shared.single_tenant {
+        // One at a time, so that no two are both the first.
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shared.control.list_accounts()?.is_empty() {
+            return Ok(Reply::Refused(server::SECOND_ACCOUNT.to_owned()));
+        }
+        return shared.control.create_account(id, name).map(Reply::Created);
+    }
+    shared.control.create_account(id, name).map(Reply::Created)
+}
+
 fn status(about: About, accounts: usize, shared: &Shared) -> Status {
     let runner = shared.control.runner();
     Status {
@@ -221,7 +234,7 @@ fn status(about: About, accounts: usize, shared: &Shared) -> Status {
         connections: shared.connections(),
         environments_live: runner.live_count(),
         environments_warm: runner.warm_count(),
-        functions_isolation: ISOLATION.to_owned(),
+        functions: shared.functions.clone(),
     }
 }
 

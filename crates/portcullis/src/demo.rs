@@ -23,6 +23,7 @@ use crate::{
     admin::{self, Ask, Reply},
     cli::Failure,
     client::Client,
+    isolation,
     server::Server,
     settings::{self, Given, Settings},
     stops::Stops,
@@ -57,6 +58,12 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let settings = settings::resolve(given, None, &settings::environment).map_err(Failure::usage)?;
     // The demo shows that secrets are checked, whatever variables say, and is over before a trail delivers.
     let settings = Settings { dev_credentials: false, ..settings };
+    if settings.isolation == settings::Isolation::None {
+        return Err(Failure::usage(anyhow!(
+            "the demo has two accounts, and --isolation none allows one; unset PORTCULLIS_ISOLATION"
+        )));
+    }
+    let begun = isolation::begin(&settings)?;
     let chosen = runtime::choose(settings.node.clone(), settings.python.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the demo's client cannot be started")?;
@@ -65,7 +72,12 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         Stops::take().context("signals cannot be waited for")?
     };
     let screen = Screen::of_process();
-    let server = Server::start(&settings)?;
+    let server = Server::start(&settings, begun)?;
+    if let Some(reason) = &server.functions().reason {
+        let reason = format!("the demo runs a Lambda function, and functions do not run here: {reason}");
+        runtime.block_on(server.stop());
+        return Err(anyhow!(reason).into());
+    }
     let address = reachable(&server)?;
     let done = prerequisites(screen, &server, &settings.data_dir).and_then(|(api, security)| {
         let walk = Walk {
@@ -86,7 +98,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             if args.once {
                 return screen.plain("\nEvery step gave what it must.");
             }
-            go_on(&walk, &found, args.keep_data.as_deref())?;
+            go_on(&walk, &found, args.keep_data.as_deref(), &server.functions().summary())?;
             stops.next().await;
             screen.plain("")
         })
@@ -185,7 +197,7 @@ fn summary(walk: &Walk, found: &Found) -> anyhow::Result<()> {
 }
 
 /// What to type in another terminal.
-fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>) -> anyhow::Result<()> {
+fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>, isolation: &str) -> anyhow::Result<()> {
     let screen = walk.screen;
     screen.heading("Go on")?;
     screen.plain("\nIn another terminal, as one of the accounts:\n")?;
@@ -219,11 +231,8 @@ fn go_on(walk: &Walk, found: &Found, keep: Option<&Path>) -> anyhow::Result<()> 
         Some(dir) => format!("The data and both keys stay in {}.", dir.display()),
         None => "The data is removed at the end.".to_owned(),
     };
-    screen.plain(&screen.painted(
-        "2",
-        &format!(
-            "Functions run unisolated, as processes of this user. {data}\nServing on http://{}; Ctrl-C ends.",
-            walk.host
-        ),
-    ))
+    screen.plain(
+        &screen
+            .painted("2", &format!("Functions run {isolation}. {data}\nServing on http://{}; Ctrl-C ends.", walk.host)),
+    )
 }

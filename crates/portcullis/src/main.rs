@@ -12,6 +12,7 @@ mod client;
 mod demo;
 mod explain;
 mod exports;
+mod isolation;
 mod lint;
 mod listen;
 mod log;
@@ -21,6 +22,7 @@ mod start;
 mod status;
 mod stops;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -28,5 +30,15 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The launcher holds privileges: it reads no setting, starts no thread, and does nothing of what follows.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == sandbox::LAUNCHER_ARGUMENT) {
+        return match sandbox::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                terminal::error(&format!("the launcher is started by `portcullis start` alone: {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     cli::run()
 }

@@ -7,21 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use control::{Control, LogWriter, RoleSessions, SystemClock, vault::Vault};
-use environment::Supervisor;
+use environment::{
+    Supervisor,
+    egress::{self, Egress},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Embedded, Store};
 use tokio::runtime::Runtime;
 
 use crate::{
     admin,
-    listen::{self, Shared, Threads},
+    isolation::{Begun, Functions, Settled},
+    listen::{self, Door, Shared, Threads},
     settings::{self, Settings},
+    watch::Watcher,
 };
 
-/// Where functions are unpacked, below the data directory.
-const FUNCTIONS: &str = "functions";
 /// How long requests in flight may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long functions may take after the last request.
@@ -33,6 +36,10 @@ const CONTROL_THREADS: usize = 2;
 /// Threads on which the control plane waits for the disk.
 const BLOCKING_THREADS_MAX: usize = 64;
 
+/// Why an account is refused where functions are not kept apart.
+pub const SECOND_ACCOUNT: &str = "this server runs functions unisolated (--isolation none), which only one account may \
+                                  use; start it without --isolation none to have more";
+
 /// A running server.
 pub struct Server {
     address: SocketAddr,
@@ -41,6 +48,16 @@ pub struct Server {
     shared: Arc<Shared>,
     threads: Threads,
     admin: admin::Listener,
+    watcher: Option<Watcher>,
+    told: Told,
+}
+
+/// What is to be said once, at the start, of what keeps functions apart.
+pub struct Told {
+    /// What was tried, for people.
+    pub table: Option<String>,
+    /// What somebody could come to regret.
+    pub warnings: Vec<String>,
 }
 
 impl Server {
@@ -50,7 +67,7 @@ impl Server {
     /// # Errors
     /// A sentence for the user, ending with what to do: the address or the data directory is in use, the data is
     /// damaged, a socket or thread cannot be had.
-    pub fn start(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn start(settings: &Settings, begun: Begun) -> anyhow::Result<Self> {
         raise_descriptor_limit();
         let store = open_store(&settings.data_dir)?;
         let vault = Arc::new(Vault::open(&settings.data_dir).context("the key of the data directory cannot be used")?);
@@ -69,19 +86,24 @@ impl Server {
         let store: Arc<dyn Store> = store;
         let clock = Arc::new(SystemClock);
         let sessions = RoleSessions::new(Arc::clone(&store), Arc::clone(&vault), clock.clone());
-        let functions = environment::Options {
-            data_dir: settings.data_dir.join(FUNCTIONS),
-            node: settings.node.clone(),
-            python: settings.python.clone(),
-            endpoint_url: Some(url(address)),
-            ..environment::Options::default()
-        };
+        let door = Door::new(listeners.len());
+        let egress = egress::Options { policies: settings::policies(settings)?, api: Some(door.api()), resolve: None };
+        let egress = Egress::start(egress).context("the functions' way out cannot be served")?;
         let events = store::logs::Embedded::open(&settings.data_dir, &store::logs::Options::default())
             .map_err(|error| told(&settings.data_dir, error))?;
         let logs = LogWriter::start(Arc::clone(&store), Arc::clone(&vault), clock.clone(), Arc::new(events))
             .context("logs cannot be written")?;
         let sinks = Arc::new(logs.clone());
-        let runner = Supervisor::start(functions, runtime.handle().clone(), Arc::new(sessions), sinks)
+        let Settled { directory, launch, functions, table, warnings } = begun.settle(settings);
+        let options = environment::Options {
+            data_dir: directory,
+            node: settings.node.clone(),
+            python: settings.python.clone(),
+            endpoint_url: Some(url(address)),
+            egress: Some(egress),
+            ..environment::Options::default()
+        };
+        let runner = Supervisor::start_with(options, runtime.handle().clone(), Arc::new(sessions), sinks, launch)
             .context("functions cannot be run")?;
         let options = control::Options {
             development_credentials: settings.dev_credentials,
@@ -99,22 +121,40 @@ impl Server {
         let control = Control::start(options, Arc::clone(&store), vault, clock, runner, logs, gateway)
             .map_err(|error| anyhow!("the control plane cannot start: {} ({:?})", error.message, error.cause))?;
         let trusted = settings::networks(&settings.trusted_proxies)?;
-        let shared = Arc::new(Shared::new(control, runtime.handle().clone(), trusted, listeners.len()));
+        let single_tenant = settings.isolation == settings::Isolation::None;
+        if single_tenant {
+            check_single_tenant(&control)?;
+        }
+        let (handle, threads) = (runtime.handle().clone(), listeners.len());
+        let shared = Arc::new(Shared::new(control, handle, trusted, functions, single_tenant, threads));
         let about = admin::About {
             address: url(address),
             data_dir: settings.data_dir.display().to_string(),
             dev_credentials: settings.dev_credentials,
         };
         let admin = admin::Listener::start(&settings.data_dir, about, &shared)?;
-        let threads = Threads::start(&shared, listeners).context("the data threads cannot be started")?;
+        let threads = Threads::start(&shared, listeners, door).context("the data threads cannot be started")?;
         drop(entered);
-        Ok(Self { address, runtime, store, shared, threads, admin })
+        let watcher = Watcher::start(settings, shared.control.clone(), runtime.handle().clone())?;
+        Ok(Self { address, runtime, store, shared, threads, admin, watcher, told: Told { table, warnings } })
     }
 
     /// Where it listens, with the real port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What is to be said at the start.
+    #[must_use]
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// Whether functions run, and what keeps them apart.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.shared.functions
     }
 
     /// Where a client of this machine reaches it.
@@ -135,8 +175,11 @@ impl Server {
     }
 
     fn stop_blocking(self) {
-        let Self { address: _, runtime, store, shared, threads, admin } = self;
+        let Self { address: _, runtime, store, shared, threads, admin, watcher, told: _ } = self;
         shared.stopping.store(true, Ordering::Relaxed);
+        if let Some(watcher) = watcher {
+            watcher.stop();
+        }
         threads.stop(GRACE);
         admin.stop();
         let runner = shared.control.runner().clone();
@@ -150,6 +193,15 @@ impl Server {
         runtime.shutdown_timeout(FLUSH_TIMEOUT);
         drop(store);
     }
+}
+
+/// Without isolation every function can be every account.
+fn check_single_tenant(control: &Control) -> anyhow::Result<()> {
+    let accounts = control.list_accounts().map_err(|error| anyhow!("accounts cannot be read: {}", error.message))?;
+    if accounts.len() > 1 {
+        bail!("there are {} accounts, and {SECOND_ACCOUNT}", accounts.len());
+    }
+    Ok(())
 }
 
 /// Where clients of this machine find a server bound to `address`.

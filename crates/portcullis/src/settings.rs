@@ -3,6 +3,7 @@
 //! Nothing below this crate reads a variable or a file of settings; each part is handed a plain struct.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     net::SocketAddr,
@@ -15,6 +16,10 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::listen::Network;
+
+mod egress;
+
+pub use egress::policies;
 
 /// Where AWS's local stand-ins are expected.
 const LISTEN: &str = "127.0.0.1:4566";
@@ -38,6 +43,57 @@ pub enum LogFormat {
     Text,
     /// One JSON document a line.
     Json,
+}
+
+/// What must keep functions apart before they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Namespaces, a root of their own, a filter of system calls, Landlock and limits (tiers A1 and A2). Where these
+    /// cannot be had functions do not run.
+    #[default]
+    Required,
+    /// Besides: a user of their own, a filter of system calls and Landlock, without namespaces (tier B).
+    Weak,
+    /// Functions are processes of this server's user and nothing more (tier C). Needs --single-tenant.
+    None,
+}
+
+/// What holds a function to its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryLimit {
+    /// The kernel's control groups. Where they cannot be had functions do not run.
+    #[default]
+    Required,
+    /// Where there are no control groups, looking at it every 50 ms: a fast leak takes from the host meanwhile.
+    Polling,
+}
+
+/// Whether functions reach anything outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Egress {
+    /// Public addresses, and those that --egress-allow lists, through the proxy in HTTPS_PROXY.
+    #[default]
+    Proxy,
+    /// Nothing but this server's own API.
+    None,
+}
+
+/// What holds for the functions of one account, beside what holds for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountEgress {
+    /// Instead of `egress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Egress>,
+    /// Besides `egress_allow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Besides `egress_deny`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
 }
 
 /// Settings that somebody gave: by flags, by variables or in a file. The field names are those of the file; a variable
@@ -78,6 +134,34 @@ pub struct Given {
     /// Whether answers name their decision in x-portcullis-decision [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub decision_header: Option<bool>,
+    /// What must keep functions apart before they run [default: required]
+    #[arg(long, value_name = "HOW")]
+    pub isolation: Option<Isolation>,
+    /// With --isolation none: this server has one account, and everybody who uses it trusts its functions
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub single_tenant: Option<bool>,
+    /// What holds a function to its memory [default: required]
+    #[arg(long, value_name = "HOW")]
+    pub memory_limit: Option<MemoryLimit>,
+    /// Whether functions reach anything outside [default: proxy]
+    #[arg(long, value_name = "HOW")]
+    pub egress: Option<Egress>,
+    /// What functions reach beside public addresses: 10.0.0.0/8, 10.1.2.3:443, db.internal:5432; repeatable
+    #[arg(long, value_name = "PLACE")]
+    pub egress_allow: Option<Vec<String>>,
+    /// What functions never reach, in the same form; repeatable
+    #[arg(long, value_name = "PLACE")]
+    pub egress_deny: Option<Vec<String>>,
+    /// What holds for single accounts. In the file only: `[egress_accounts.111111111111]` with mode, allow and deny.
+    #[arg(skip)]
+    pub egress_accounts: Option<BTreeMap<String, AccountEgress>>,
+    /// Code of a function under work: saved files run within a moment, for new invocations. FUNCTION is a name or an
+    /// ARN; repeatable
+    #[arg(long, value_name = "FUNCTION=DIR")]
+    pub watch: Option<Vec<String>>,
+    /// Directory below which functions may be created from a directory: S3Bucket=hot-reload, S3Key=/absolute/directory
+    #[arg(long, value_name = "DIR")]
+    pub hot_reload: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,control=debug`; `info` shows what
     /// functions print [default: info,function=warn,s3s=off]
     #[arg(long, value_name = "LEVEL")]
@@ -102,6 +186,15 @@ impl Given {
             trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
             decisions: self.decisions.or(below.decisions),
             decision_header: self.decision_header.or(below.decision_header),
+            isolation: self.isolation.or(below.isolation),
+            single_tenant: self.single_tenant.or(below.single_tenant),
+            memory_limit: self.memory_limit.or(below.memory_limit),
+            egress: self.egress.or(below.egress),
+            egress_allow: self.egress_allow.or(below.egress_allow),
+            egress_deny: self.egress_deny.or(below.egress_deny),
+            egress_accounts: self.egress_accounts.or(below.egress_accounts),
+            watch: self.watch.or(below.watch),
+            hot_reload: self.hot_reload.or(below.hot_reload),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
         }
@@ -124,8 +217,19 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     pub decisions: usize,
     pub decision_header: bool,
+    pub isolation: Isolation,
+    pub single_tenant: bool,
+    pub memory_limit: MemoryLimit,
+    pub egress: Egress,
+    pub egress_allow: Vec<String>,
+    pub egress_deny: Vec<String>,
+    pub watch: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hot_reload: Option<PathBuf>,
     pub log: String,
     pub log_format: LogFormat,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub egress_accounts: BTreeMap<String, AccountEgress>,
     /// What was understood from variables of other products, one sentence each.
     #[serde(skip)]
     pub translations: Vec<String>,
@@ -154,8 +258,10 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
     let delivery_s = if dev_credentials { DEVELOPMENT_DELIVERY_S } else { 300 };
     let trusted_proxies = given.trusted_proxies.unwrap_or_default();
     networks(&trusted_proxies)?;
+    let (isolation, single_tenant) = (given.isolation.unwrap_or_default(), given.single_tenant.unwrap_or(false));
+    check_isolation(isolation, single_tenant, dev_credentials)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Settings {
+    let settings = Settings {
         data_dir: given.data_dir.unwrap_or_else(|| default_data_dir(variables)),
         listen: parse_listen(given.listen.as_deref().unwrap_or(LISTEN))?,
         dev_credentials,
@@ -167,10 +273,39 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
         trusted_proxies,
         decisions: within("decisions", given.decisions.unwrap_or(100_000), 0, DECISIONS_MAX)?,
         decision_header: given.decision_header.unwrap_or(true),
+        isolation,
+        single_tenant,
+        memory_limit: given.memory_limit.unwrap_or_default(),
+        egress: given.egress.unwrap_or_default(),
+        egress_allow: given.egress_allow.unwrap_or_default(),
+        egress_deny: given.egress_deny.unwrap_or_default(),
+        egress_accounts: given.egress_accounts.unwrap_or_default(),
+        watch: given.watch.unwrap_or_default(),
+        hot_reload: given.hot_reload,
         log: given.log.unwrap_or_else(|| LOG.to_owned()),
         log_format: given.log_format.unwrap_or_default(),
         translations,
-    })
+    };
+    egress::policies(&settings)?;
+    crate::watch::watches(&settings)?;
+    Ok(settings)
+}
+
+/// Without isolation every function is every account's, so there may be but one.
+fn check_isolation(isolation: Isolation, single_tenant: bool, dev_credentials: bool) -> anyhow::Result<()> {
+    match isolation {
+        Isolation::None if !single_tenant => bail!(
+            "isolation is none: functions would run as processes of this user, with its files and network, and reach \
+             every account. If this server has one account and you trust its functions, say so with --single-tenant"
+        ),
+        Isolation::None if dev_credentials => bail!(
+            "isolation is none, which allows one account, and development credentials stand for every account; leave \
+             out one of the two"
+        ),
+        Isolation::None => Ok(()),
+        _ if single_tenant => bail!("single_tenant says something together with --isolation none only; leave it out"),
+        _ => Ok(()),
+    }
 }
 
 /// The ranges of addresses that `--trusted-proxy` named.
@@ -209,12 +344,12 @@ fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
         let Some(text) = variables(name) else { return Ok(None) };
         text.trim().parse().map(Some).map_err(|_| anyhow!("{name} is `{text}`, but must be {wanted}"))
     }
-    let log_format = variables("PORTCULLIS_LOG_FORMAT");
-    let log_format = log_format.map(|text| {
-        LogFormat::from_str(&text, true)
-            .map_err(|_| anyhow!("PORTCULLIS_LOG_FORMAT is `{text}`, but must be text or json"))
-    });
-    let proxies = variables("PORTCULLIS_TRUSTED_PROXIES");
+    fn named<T: ValueEnum>(variables: Variables<'_>, name: &str, wanted: &str) -> anyhow::Result<Option<T>> {
+        let Some(text) = variables(name) else { return Ok(None) };
+        T::from_str(&text, true).map(Some).map_err(|_| anyhow!("{name} is `{text}`, but must be {wanted}"))
+    }
+    let list =
+        |name: &str| variables(name).map(|text| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>());
     let switch = |name: &str| {
         let text = variables(name);
         text.map(|text| truth(&text).ok_or_else(|| anyhow!("{name} is `{text}`, but must be true or false")))
@@ -229,11 +364,20 @@ fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
         node: variables("PORTCULLIS_NODE").map(PathBuf::from),
         python: variables("PORTCULLIS_PYTHON").map(PathBuf::from),
         threads: parsed(variables, "PORTCULLIS_THREADS", "a number of threads")?,
-        trusted_proxies: proxies.map(|text| text.split(',').map(|part| part.trim().to_owned()).collect()),
+        trusted_proxies: list("PORTCULLIS_TRUSTED_PROXIES"),
         decisions: parsed(variables, "PORTCULLIS_DECISIONS", "a number of decisions")?,
         decision_header: switch("PORTCULLIS_DECISION_HEADER")?,
+        isolation: named(variables, "PORTCULLIS_ISOLATION", "required, weak or none")?,
+        single_tenant: switch("PORTCULLIS_SINGLE_TENANT")?,
+        memory_limit: named(variables, "PORTCULLIS_MEMORY_LIMIT", "required or polling")?,
+        egress: named(variables, "PORTCULLIS_EGRESS", "proxy or none")?,
+        egress_allow: list("PORTCULLIS_EGRESS_ALLOW"),
+        egress_deny: list("PORTCULLIS_EGRESS_DENY"),
+        egress_accounts: None,
+        watch: list("PORTCULLIS_WATCH"),
+        hot_reload: variables("PORTCULLIS_HOT_RELOAD").map(PathBuf::from),
         log: variables("PORTCULLIS_LOG"),
-        log_format: log_format.transpose()?,
+        log_format: named(variables, "PORTCULLIS_LOG_FORMAT", "text or json")?,
     })
 }
 
@@ -338,6 +482,14 @@ mod tests {
             ("", &[("PORTCULLIS_THREADS", "many")], "PORTCULLIS_THREADS"),
             ("", &[("PORTCULLIS_DEV_CREDENTIALS", "maybe")], "PORTCULLIS_DEV_CREDENTIALS"),
             ("", &[("PORTCULLIS_LOG_FORMAT", "xml")], "PORTCULLIS_LOG_FORMAT"),
+            ("", &[("PORTCULLIS_ISOLATION", "some")], "PORTCULLIS_ISOLATION"),
+            ("isolation = \"none\"", &[], "--single-tenant"),
+            ("single_tenant = true", &[], "--isolation none"),
+            ("isolation = \"none\"\nsingle_tenant = true\ndev_credentials = true", &[], "development credentials"),
+            ("egress_allow = [\"10.0.0.0/33\"]", &[], "10.0.0.0/33"),
+            ("[egress_accounts.1111]\nmode = \"none\"", &[], "1111"),
+            ("[egress_accounts.111111111111]\nallow = [\"x y\"]", &[], "x y"),
+            ("watch = [\"f\"]", &[], "FUNCTION=DIR"),
         ] {
             let error = resolved(Given::default(), file, variables).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -346,12 +498,15 @@ mod tests {
 
     #[test]
     fn development_mode_delivers_soon_and_effective_settings_read_back() {
-        let settings = resolved(Given::default(), "dev_credentials = true", &[("XDG_DATA_HOME", "/d")]).unwrap();
+        let file = "dev_credentials = true\n[egress_accounts.111111111111]\nmode = \"none\"";
+        let settings = resolved(Given::default(), file, &[("XDG_DATA_HOME", "/d")]).unwrap();
         assert_eq!(settings.trail_delivery_s, 2);
         assert_eq!(settings.data_dir, Path::new("/d/portcullis"));
         let text = toml::to_string(&settings).unwrap();
         let given: Given = toml::from_str(&text).unwrap();
         assert_eq!(given.dev_credentials, Some(true));
         assert_eq!(given.trail_delivery_s, Some(2));
+        let own = given.egress_accounts.unwrap().remove("111111111111").unwrap();
+        assert_eq!(own.mode, Some(Egress::None));
     }
 }

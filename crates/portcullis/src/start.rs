@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     cli::Failure,
-    log,
+    isolation, log,
     server::Server,
     settings::{LogFormat, Settings},
     stops::Stops,
@@ -25,13 +25,15 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     for note in &settings.translations {
         tracing::info!("{note}");
     }
+    // First of all: afterwards this process has no privilege, and threads.
+    let begun = isolation::begin(settings)?;
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let signals = signals.context("signals cannot be waited for")?;
     let entered = signals.enter();
     // Taken before anything is announced, so that whoever reads `Ready.` may stop the server at once.
     let mut stops = Stops::take().context("signals cannot be waited for")?;
-    warn(settings);
-    let server = Server::start(settings)?;
+    let server = Server::start(settings, begun)?;
+    tell(settings, &server);
     tracing::info!(address = %server.address(), data_dir = %settings.data_dir.display(), "serving");
     terminal::out(&format!("Listening on {}\nReady.\n", server.url()))?;
     signals.block_on(async move {
@@ -49,12 +51,28 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What somebody could come to regret is said at every start.
-fn warn(settings: &Settings) {
-    let mut warnings = vec![
-        "functions run unisolated, as processes of this user with its files and network: run only code you trust"
-            .to_owned(),
-    ];
+/// What keeps functions apart is said at every start, and what somebody could come to regret.
+fn tell(settings: &Settings, server: &Server) {
+    let told = server.told();
+    match (settings.log_format, &told.table) {
+        (LogFormat::Text, Some(table)) => terminal::plain(table),
+        (LogFormat::Text, None) => {}
+        (LogFormat::Json, _) => {
+            let functions = server.functions();
+            let missing: Vec<&str> = functions.missing.iter().map(|missing| missing.mechanism.as_str()).collect();
+            tracing::info!(tier = functions.tier, missing = missing.join(", "), "isolation of functions");
+        }
+    }
+    for warning in told.warnings.iter().chain(&warnings(settings)) {
+        match settings.log_format {
+            LogFormat::Text => terminal::warning(warning),
+            LogFormat::Json => tracing::warn!("{warning}"),
+        }
+    }
+}
+
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
     if settings.dev_credentials {
         warnings.push(
             "DEVELOPMENT MODE (--dev-credentials): any 12-digit access key id is that account's root and `test` is \
@@ -72,10 +90,5 @@ fn warn(settings: &Settings) {
     if settings.python.is_none() {
         warnings.push("no `python3` is on PATH: Python functions are refused; install it or pass --python".to_owned());
     }
-    for warning in warnings {
-        match settings.log_format {
-            LogFormat::Text => terminal::warning(&warning),
-            LogFormat::Json => tracing::warn!("{warning}"),
-        }
-    }
+    warnings
 }

@@ -6,6 +6,7 @@ use crate::{
     account,
     admin::{self, Ask, Reply, Status},
     cli::{Failure, Output, Place},
+    isolation::{Functions, Missing},
     terminal,
 };
 
@@ -45,7 +46,8 @@ fn text(status: &Status) -> String {
          Accounts:      {}\n\
          Stages served: {}\n\
          Connections:   {}\n\
-         Environments:  {} ({} warm), isolation: {}\n",
+         Environments:  {} ({} warm)\n\
+         Functions:     {}\n{}",
         status.version,
         status.process_id,
         span(status.uptime_s),
@@ -56,8 +58,16 @@ fn text(status: &Status) -> String {
         status.connections,
         status.environments_live,
         status.environments_warm,
-        status.functions_isolation,
+        status.functions.summary(),
+        missing(&status.functions),
     )
+}
+
+/// What the host does not give, one line each.
+fn missing(functions: &Functions) -> String {
+    let lines =
+        functions.missing.iter().map(|Missing { mechanism, reason }| format!("  without {mechanism}: {reason}\n"));
+    lines.collect()
 }
 
 fn span(seconds: u64) -> String {

@@ -20,6 +20,12 @@ pub fn warning(text: &str) {
     labelled("WARNING", "33", text);
 }
 
+/// Lines for people, as they are.
+pub fn plain(text: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Something worth knowing.
 pub fn note(text: &str) {
     labelled("note", "36", text);

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
@@ -22,13 +22,18 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, watch},
+};
 
 use super::{
     HEAD_BYTES_MAX, Shared,
     body::{self, Refused, Streamed},
     outgoing::Outgoing,
-    own, peer, spelling,
+    own,
+    peer::{self, Peer},
+    spelling,
     tap::{FIELDS_MAX, Recorder, Tap, origin_form},
 };
 
@@ -43,13 +48,25 @@ const OBJECT_BYTES_MAX: u64 = 64 << 20;
 /// Largest body of every other call.
 const CALL_BYTES_MAX: u64 = 4 << 20;
 
+/// Where a connection comes from.
+pub(super) enum Origin {
+    /// From whoever reaches the address that is listened on.
+    Network,
+    /// Out of a sandbox; keeps its place among the sandbox's connections.
+    Function { _permit: OwnedSemaphorePermit },
+}
+
 /// Serves a connection until it ends.
-pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, mut closed: watch::Receiver<bool>) {
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, origin: Origin, mut closed: watch::Receiver<bool>) {
     let (Ok(peer), Ok(local)) = (socket.peer_addr(), socket.local_addr()) else { return };
+    let peer = match &origin {
+        Origin::Network => Peer::Network(peer.ip()),
+        Origin::Function { .. } => Peer::Function,
+    };
     let _ = socket.set_nodelay(true);
     let recorder = Rc::new(RefCell::new(Recorder::new()));
     let tap = Tap::new(socket, Rc::clone(&recorder));
-    let ends = Ends { peer, local };
+    let ends = Ends { peer, port: local.port() };
     let service = service_fn(move |request| {
         let (shared, recorder) = (Arc::clone(&shared), Rc::clone(&recorder));
         async move {
@@ -73,15 +90,17 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, mut closed: wa
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, client = %peer, "a connection ended early");
+        tracing::debug!(%error, client = ?peer, "a connection ended early");
     }
+    drop(origin);
 }
 
 /// Both ends of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
-    peer: SocketAddr,
-    local: SocketAddr,
+    peer: Peer,
+    /// The port on our side.
+    port: u16,
 }
 
 /// Runs a request; a panic in it becomes a 500, and the thread and its other connections live on.
@@ -118,17 +137,17 @@ async fn answer(
     let host = parts.uri.authority().map(|authority| authority.as_str());
     let host = host.or_else(|| parts.headers.get(header::HOST).and_then(|host| host.to_str().ok())).unwrap_or_default();
     let client = peer::client(
-        ends.peer.ip(),
+        ends.peer,
         &shared.trusted_proxies,
         parts.headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().into_iter(),
     );
     if let Some(found) = Gateway::target(host, path) {
-        let arrived = arrived(found, &parts, &target, recorder, body, client, ends.local.port());
+        let arrived = arrived(found, &parts, &target, recorder, body, client, ends.port);
         let answer = shared.gateway.handle(arrived).await;
         tell(&answer, parts.method.as_str(), host, path);
         return from_gateway(answer);
     }
-    if let Some((status, document)) = own::answer(&parts.method, path, shared) {
+    if let Some((status, document)) = own::answer(&parts.method, path, ends.peer, shared) {
         return json(status, &document);
     }
     let limit = Limit::of(&parts, path);

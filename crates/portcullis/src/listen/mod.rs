@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod door;
 mod outgoing;
 mod own;
 mod peer;
@@ -16,7 +17,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -24,6 +25,7 @@ use std::{
 };
 
 use control::Control;
+use environment::egress::Call;
 use gateway::Gateway;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::{
@@ -33,10 +35,13 @@ use tokio::{
     time::timeout_at,
 };
 
-pub(crate) use own::{ISOLATION, VERSION};
+pub(crate) use door::Door;
+pub(crate) use own::VERSION;
 pub use peer::Network;
 
+use crate::isolation::Functions;
 use body::Budget;
+use connection::Origin;
 
 /// Longest head of a request: request line and fields together.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -62,6 +67,9 @@ pub(crate) struct Shared {
     /// Where control-plane requests run.
     pub(crate) runtime: Handle,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) functions: Functions,
+    /// Held while an account is created, where there may be but one.
+    pub(crate) single_tenant: Option<Mutex<()>>,
     pub(crate) started: Instant,
     pub(crate) stopping: AtomicBool,
     budget: Budget,
@@ -71,8 +79,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(control: Control, runtime: Handle, trusted_proxies: Vec<Network>, threads: usize) -> Self {
+    pub(crate) fn new(
+        control: Control,
+        runtime: Handle,
+        trusted_proxies: Vec<Network>,
+        functions: Functions,
+        single_tenant: bool,
+        threads: usize,
+    ) -> Self {
         Self {
+            functions,
+            single_tenant: single_tenant.then(Mutex::default),
             gateway: control.gateway(),
             control,
             runtime,
@@ -125,6 +142,14 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A connection that another has accepted.
+enum Handed {
+    /// A data thread, which has counted it for the one that gets it.
+    Accepted(TcpStream),
+    /// Egress, out of a sandbox.
+    Called(Call),
+}
+
 /// The data threads.
 pub(crate) struct Threads {
     stop: watch::Sender<Option<Duration>>,
@@ -136,9 +161,9 @@ impl Threads {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub(crate) fn start(shared: &Arc<Shared>, listeners: Vec<TcpListener>) -> io::Result<Self> {
+    pub(crate) fn start(shared: &Arc<Shared>, listeners: Vec<TcpListener>, door: Door) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(None);
-        let (senders, receivers): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mpsc::channel(HANDED_MAX)).unzip();
+        let (senders, receivers) = door.into_ends();
         let mut handles = Vec::with_capacity(listeners.len());
         for (index, (listener, handed)) in listeners.into_iter().zip(receivers).enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -165,8 +190,8 @@ impl Threads {
 struct Thread {
     index: usize,
     shared: Arc<Shared>,
-    others: Vec<mpsc::Sender<TcpStream>>,
-    handed: mpsc::Receiver<TcpStream>,
+    others: Vec<mpsc::Sender<Handed>>,
+    handed: mpsc::Receiver<Handed>,
     stop: watch::Receiver<Option<Duration>>,
 }
 
@@ -182,10 +207,7 @@ impl Thread {
             tokio::select! {
                 _ = self.stop.changed() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => self.left(),
-                Some(socket) = self.handed.recv() => match tokio::net::TcpStream::from_std(socket) {
-                    Ok(socket) => self.serve(&mut connections, socket, &closed),
-                    Err(error) => { self.left(); tracing::debug!(%error, "a connection handed over is lost") }
-                },
+                Some(handed) = self.handed.recv() => self.handed(&mut connections, handed, &closed),
                 accepted = listener.accept() => match accepted {
                     Ok((socket, _)) => self.arrived(&mut connections, socket, &closed),
                     Err(error) if is_about_the_connection(&error) => {}
@@ -208,6 +230,25 @@ impl Thread {
         }
     }
 
+    fn handed(&self, connections: &mut JoinSet<()>, handed: Handed, closed: &watch::Receiver<bool>) {
+        let (socket, origin) = match handed {
+            Handed::Accepted(socket) => (socket, Origin::Network),
+            Handed::Called(_) if self.shared.connections() >= CONNECTIONS_MAX => return,
+            Handed::Called(Call { stream, permit, owner }) => {
+                tracing::trace!(owner.account, owner.function, "a function connects");
+                self.entered(self.index);
+                (stream, Origin::Function { _permit: permit })
+            }
+        };
+        match tokio::net::TcpStream::from_std(socket) {
+            Ok(socket) => self.serve(connections, socket, origin, closed),
+            Err(error) => {
+                self.left();
+                tracing::debug!(%error, "a connection handed over is lost");
+            }
+        }
+    }
+
     fn arrived(&self, connections: &mut JoinSet<()>, socket: tokio::net::TcpStream, closed: &watch::Receiver<bool>) {
         if self.shared.connections() >= CONNECTIONS_MAX {
             tracing::warn!(max = CONNECTIONS_MAX, "a connection is refused: too many are open");
@@ -216,23 +257,26 @@ impl Thread {
         let place = self.shared.place(self.index);
         self.entered(place);
         if place == self.index {
-            return self.serve(connections, socket, closed);
+            return self.serve(connections, socket, Origin::Network, closed);
         }
         let Some(other) = self.others.get(place) else { return };
         let Ok(socket) = socket.into_std() else { return self.leave(place) };
-        if let Err(error) = other.try_send(socket) {
+        if let Err(error) = other.try_send(Handed::Accepted(socket)) {
             self.leave(place);
             self.entered(self.index);
-            match tokio::net::TcpStream::from_std(error.into_inner()) {
-                Ok(socket) => self.serve(connections, socket, closed),
-                Err(_) => self.left(),
-            }
+            self.handed(connections, error.into_inner(), closed);
         }
     }
 
-    fn serve(&self, connections: &mut JoinSet<()>, socket: tokio::net::TcpStream, closed: &watch::Receiver<bool>) {
+    fn serve(
+        &self,
+        connections: &mut JoinSet<()>,
+        socket: tokio::net::TcpStream,
+        origin: Origin,
+        closed: &watch::Receiver<bool>,
+    ) {
         let (shared, closed) = (Arc::clone(&self.shared), closed.clone());
-        connections.spawn_local(connection::serve(shared, socket, closed));
+        connections.spawn_local(connection::serve(shared, socket, origin, closed));
     }
 
     fn entered(&self, thread: usize) {

@@ -7,10 +7,8 @@ use http::Method;
 use lambda::function::CODE_PATH;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, peer::Peer};
 
-/// How well functions are kept apart, as told by health and status.
-pub(crate) const ISOLATION: &str = "none (unisolated)";
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -21,15 +19,17 @@ const SERVICES: &[&str] = &["apigateway", "cloudtrail", "iam", "lambda", "logs",
 /// Paths below ours that the control plane answers.
 const CONTROL_PATHS: [&str; 2] = [CODE_PATH, DECISIONS_PATH];
 
-/// Answers a request of ours: status and document. `None` if the path belongs to a plane.
-pub(super) fn answer(method: &Method, path: &str, shared: &Shared) -> Option<(u16, Value)> {
+/// Answers a request of ours: status and document. `None` if the path belongs to a plane. How this server is does not
+/// concern a function.
+pub(super) fn answer(method: &Method, path: &str, peer: Peer, shared: &Shared) -> Option<(u16, Value)> {
     if !ours(path) {
         return None;
     }
-    let document: fn(&Shared) -> (u16, Value) = match path.strip_suffix('/').unwrap_or(path) {
-        "/_portcullis/health" => health,
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let document: fn(&Shared) -> (u16, Value) = match path {
+        "/_portcullis/health" if peer != Peer::Function => health,
         "/_localstack/health" => localstack_health,
-        "/_localstack/info" => localstack_info,
+        "/_localstack/info" if peer != Peer::Function => localstack_info,
         _ => {
             let message = format!("nothing is served at this path; see {}", "/_portcullis/health");
             return Some((404, json!({ "error": "NotFound", "message": message })));
@@ -53,7 +53,7 @@ fn health(shared: &Shared) -> (u16, Value) {
         "status": if stopping { "stopping" } else { "running" },
         "ready": !stopping,
         "version": VERSION,
-        "functions": { "isolation": ISOLATION },
+        "functions": shared.functions,
     });
     (if stopping { 503 } else { 200 }, document)
 }

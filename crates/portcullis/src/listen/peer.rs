@@ -2,6 +2,18 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use control::FUNCTION_CLIENT;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Whoever has this address.
+    Network(IpAddr),
+    /// A function in its sandbox. It connects over a loopback of its own, which says nothing of this host's: no trust
+    /// in loopback or in any proxy is ever its.
+    Function,
+}
+
 /// A range of addresses, such as `10.0.0.0/8`, or a single one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -43,13 +55,14 @@ impl FromStr for Network {
 
 /// The address of the client behind `peer`.
 ///
-/// Only a trusted peer's `X-Forwarded-For` is read, from the right: the first address that is no trusted proxy is the
+/// A function is [`FUNCTION_CLIENT`] whatever it writes. Only a trusted peer's `X-Forwarded-For` is read, from the right: the first address that is no trusted proxy is the
 /// client. An entry that is no address ends the search, for whoever wrote it cannot be trusted further.
 pub(super) fn client<'a>(
-    peer: IpAddr,
+    peer: Peer,
     trusted: &[Network],
     forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
 ) -> IpAddr {
+    let Peer::Network(peer) = peer else { return FUNCTION_CLIENT };
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     let entries = forwarded.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
@@ -84,7 +97,7 @@ mod tests {
             ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
         ] {
             let values = forwarded.iter().map(|value| value.as_bytes());
-            let found = client(peer.parse().unwrap(), &trusted, values);
+            let found = client(Peer::Network(peer.parse().unwrap()), &trusted, values);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {forwarded:?}");
         }
     }
@@ -92,7 +105,15 @@ mod tests {
     #[test]
     fn without_trusted_proxies_the_peer_is_the_client() {
         let forwarded: [&[u8]; 1] = [b"203.0.113.9"];
-        assert_eq!(client([192, 0, 2, 1].into(), &[], forwarded.into_iter()), IpAddr::from([192, 0, 2, 1]));
+        let peer = Peer::Network([192, 0, 2, 1].into());
+        assert_eq!(client(peer, &[], forwarded.into_iter()), IpAddr::from([192, 0, 2, 1]));
+    }
+
+    #[test]
+    fn a_function_is_a_function_whatever_it_claims() {
+        let trusted = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        let forwarded: [&[u8]; 1] = [b"203.0.113.9"];
+        assert_eq!(client(Peer::Function, &trusted, forwarded.into_iter()), FUNCTION_CLIENT);
     }
 
     #[test]

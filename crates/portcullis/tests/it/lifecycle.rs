@@ -19,7 +19,8 @@ fn start_prints_its_address_and_ready_and_answers_health() {
     let health: Value = serde_json::from_str(body(&server.get("/_portcullis/health"))).unwrap();
     assert_eq!(health["status"], "running");
     assert_eq!(health["ready"], true);
-    assert_eq!(health["functions"]["isolation"], "none (unisolated)");
+    assert_eq!(health["functions"]["status"], "available", "{health}");
+    assert!(health["functions"]["tier"].is_string(), "{health}");
     let health: Value = serde_json::from_str(body(&server.get("/_localstack/health"))).unwrap();
     assert_eq!(health["services"]["apigateway"], "running");
     assert_eq!(health["edition"], "portcullis");
@@ -27,7 +28,7 @@ fn start_prints_its_address_and_ready_and_answers_health() {
     let unknown = server.get("/_portcullis/nothing");
     assert!(unknown.starts_with("HTTP/1.1 404 ") && body(&unknown).starts_with('{'), "{unknown}");
     let log = server.log();
-    assert!(log.contains("WARNING: functions run unisolated"), "{log}");
+    assert!(log.contains("isolation tier") && log.contains("memory limit"), "{log}");
     assert!(!log.contains('\u{1b}') && !log.contains("DEVELOPMENT MODE"), "{log}");
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("admin.sock")), 0o600);
@@ -64,7 +65,7 @@ fn accounts_are_made_before_the_first_start_and_beside_a_running_server() {
     let status: Value = serde_json::from_str(&stdout(&["status", "--data-dir", dir, "--output", "json"])).unwrap();
     assert_eq!(status["accounts"], 2);
     assert_eq!(status["process_id"], server.pid());
-    assert!(stdout(&["status", "--data-dir", dir]).contains("isolation: none (unisolated)"));
+    assert!(stdout(&["status", "--data-dir", dir]).contains("Functions:     "));
 
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
@@ -174,4 +175,41 @@ fn config_prints_what_start_would_use() {
         assert!(text.lines().any(|printed| printed == line), "{line}: {text}");
     }
     assert!(String::from_utf8_lossy(&output.stderr).contains("GATEWAY_LISTEN"));
+}
+
+#[test]
+fn without_isolation_there_is_one_account_and_a_warning() {
+    let (_dir, data) = fresh();
+    let dir = data.to_str().unwrap();
+    let create = |id: &str| run(&["account", "create", "--data-dir", dir, "--id", id, "--name", &format!("n{id}")]);
+    let refused = run(&["start", "--data-dir", dir, "--listen", "127.0.0.1:0", "--isolation", "none"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--single-tenant"));
+    let mut server = Running::start(&data, &["--isolation", "none", "--single-tenant"]);
+    assert!(server.log().contains("WARNING: functions run unisolated"), "{}", server.log());
+    assert!(stdout(&["status", "--data-dir", dir]).contains("Functions:     not isolated (tier C)"));
+    assert!(create("111111111111").status.success());
+    let second = create("222222222222");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("--isolation none"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+    // While it does not run an account may be made; but then it does not start so again.
+    assert!(create("222222222222").status.success());
+    let refused = run(&["start", "--data-dir", dir, "--listen", "127.0.0.1:0", "--isolation=none", "--single-tenant"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are 2 accounts"));
+}
+
+#[test]
+fn a_server_has_no_privileges() {
+    let (_dir, data) = fresh();
+    let server = Running::start(&data, &[]);
+    for task in std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        for field in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+            assert!(status.contains(&format!("{field}:\t0000000000000000\n")), "{status}");
+        }
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+    }
 }

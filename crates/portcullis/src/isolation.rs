@@ -1,0 +1,289 @@
+//! Whether functions run here, and what keeps them apart.
+//!
+//! [`begin`] comes first in a process that serves, while it has one thread: it starts the launcher, which keeps the
+//! privileges, and gives up this process's own. The launcher then tries what this host can do while the store is
+//! opened; [`Begun::settle`] waits for that and decides. Where the host gives less than the settings ask for, functions
+//! do not run and say why; everything else is served.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow};
+use environment::launch::{Launch, Plain, Refusing};
+use sandbox::{Launcher, Mechanism, Report, Tier};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Isolation, MemoryLimit, Settings};
+
+/// This very program, whatever became of its file.
+const SELF: &str = "/proc/self/exe";
+/// Where functions are unpacked, below the data directory.
+const FUNCTIONS: &str = "functions";
+/// Ports that need a privilege to listen on.
+const PRIVILEGED_PORTS: std::ops::Range<u16> = 1..1024;
+
+/// What health and status tell of functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Functions {
+    /// `available`, or `unavailable`: then Invoke is refused, with `reason`.
+    pub status: String,
+    /// `A1`, `A2`, `B` or `C`; what they mean stands in docs/isolation.md.
+    pub tier: String,
+    /// Why they do not run, and what would change it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// What this host does not give.
+    pub missing: Vec<Missing>,
+}
+
+/// One mechanism that does not work here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub mechanism: String,
+    /// Why, and what would mend it.
+    pub reason: String,
+}
+
+impl Functions {
+    /// As one line for people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("unavailable: {reason}"),
+            None if self.tier == Tier::C.to_string() => "not isolated (tier C)".to_owned(),
+            None => format!("isolated (tier {})", self.tier),
+        }
+    }
+}
+
+/// A launcher that has been started, and privileges given up.
+pub struct Begun {
+    /// Below it functions are unpacked; exists.
+    directory: PathBuf,
+    /// `None` where nothing is to be isolated.
+    launcher: Option<Result<Arc<Launcher>, String>>,
+}
+
+/// What is decided.
+pub struct Settled {
+    /// Where functions are unpacked.
+    pub directory: PathBuf,
+    /// How they are started.
+    pub launch: Arc<dyn Launch>,
+    /// What is told of it.
+    pub functions: Functions,
+    /// What was tried, as a table for people; nothing where nothing was tried.
+    pub table: Option<String>,
+    /// What somebody could come to regret.
+    pub warnings: Vec<String>,
+}
+
+/// Starts the launcher and gives up every privilege of this process, but to listen below port 1024 if that is asked
+/// for. To be called before anything starts a thread.
+///
+/// # Errors
+/// A sentence for the user: the directory cannot be made, or a privilege is left.
+pub fn begin(settings: &Settings) -> anyhow::Result<Begun> {
+    let directory = make_directory(&settings.data_dir)?;
+    let launcher = (settings.isolation != Isolation::None).then(|| {
+        let options =
+            sandbox::Options { runtime_dir: directory.join(environment::RUNTIME_DIR), ..sandbox::Options::default() };
+        let started = Launcher::start(Path::new(SELF), &options);
+        started.map(Arc::new).map_err(|error| format!("the launcher of sandboxes cannot be started: {error}"))
+    });
+    sandbox::privileges::drop_all(PRIVILEGED_PORTS.contains(&settings.listen.port()))
+        .context("this process cannot give up its privileges, and will not serve with them")?;
+    Ok(Begun { directory, launcher })
+}
+
+/// Makes the data directory, for its owner alone, and in it the directory of functions.
+fn make_directory(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.and_then(|()| environment::prepare(&data_dir.join(FUNCTIONS))).map_err(|error| {
+        anyhow!(
+            "the data directory {} cannot be used: {error}. Check that it can be made and written by this user, or \
+             choose another --data-dir",
+            data_dir.display()
+        )
+    })
+}
+
+impl Begun {
+    /// Waits for what the host can do, and decides.
+    #[must_use]
+    pub fn settle(self, settings: &Settings) -> Settled {
+        let Self { directory, launcher } = self;
+        let (launcher, report) = match launcher {
+            None => {
+                let warning = "functions run unisolated (--isolation none), as processes of this user with its files \
+                               and network: run only code you trust";
+                return Settled {
+                    directory,
+                    launch: Arc::new(Plain),
+                    functions: functions(None, &Report { tier: Tier::C, probes: Vec::new() }),
+                    table: None,
+                    warnings: vec![warning.to_owned()],
+                };
+            }
+            Some(Err(error)) => return refusing(directory, error, &Report { tier: Tier::C, probes: Vec::new() }, None),
+            Some(Ok(launcher)) => {
+                let report = launcher.report().clone();
+                (launcher, report)
+            }
+        };
+        let table = Some(report.to_string());
+        if let Err(reason) = suffices(&report, settings.isolation, settings.memory_limit) {
+            return refusing(directory, reason, &report, table);
+        }
+        let mut warnings = Vec::new();
+        if report.tier == Tier::B {
+            warnings.push(
+                "functions run weakly isolated (tier B, --isolation weak): they see this host's processes and mounts"
+                    .to_owned(),
+            );
+        }
+        if !report.works(Mechanism::MemoryLimit) {
+            warnings.push(
+                "functions have no memory limit but being looked at (--memory-limit polling): one that leaks fast takes \
+                 memory from everything on this host"
+                    .to_owned(),
+            );
+        }
+        // Nothing starts environments in sandboxes yet, and nothing is told that is not so.
+        drop(launcher);
+        warnings.push(
+            "functions run unisolated, as processes of this user with its files and network: run only code you trust"
+                .to_owned(),
+        );
+        Settled {
+            directory,
+            launch: Arc::new(Plain),
+            functions: functions(None, &Report { tier: Tier::C, probes: Vec::new() }),
+            table,
+            warnings,
+        }
+    }
+}
+
+fn refusing(directory: PathBuf, reason: String, report: &Report, table: Option<String>) -> Settled {
+    Settled {
+        directory,
+        launch: Arc::new(Refusing { why: format!("Functions do not run on this server: {reason}") }),
+        warnings: vec![format!("functions do not run here: {reason} Everything else is served")],
+        functions: functions(Some(reason), report),
+        table,
+    }
+}
+
+fn functions(reason: Option<String>, report: &Report) -> Functions {
+    let missing = report.missing().into_iter();
+    Functions {
+        status: if reason.is_none() { "available" } else { "unavailable" }.to_owned(),
+        tier: report.tier.to_string(),
+        reason,
+        missing: missing
+            .map(|(mechanism, reason)| Missing { mechanism: mechanism.to_string(), reason: reason.to_owned() })
+            .collect(),
+    }
+}
+
+/// Whether what a host gives is what was asked for.
+///
+/// # Errors
+/// Sentences that name what is missing, and what would change that.
+fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) -> Result<(), String> {
+    let told = |mechanisms: &[Mechanism]| {
+        let missing = report.missing().into_iter().filter(|(mechanism, _)| mechanisms.contains(mechanism));
+        missing
+            .map(|(mechanism, reason)| format!("{mechanism}: {}.", reason.trim_end_matches('.')))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let limits = [Mechanism::MemoryLimit, Mechanism::ProcessLimit, Mechanism::CpuLimit];
+    let apart: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(|mechanism| !limits.contains(mechanism)).collect();
+    let needed = if isolation == Isolation::Weak { Tier::B } else { Tier::A2 };
+    if report.tier < needed {
+        let weaker = match (isolation, report.tier) {
+            (Isolation::Required, Tier::B) => " Tier B runs them with --isolation weak, for code you trust.",
+            _ => "",
+        };
+        return Err(format!(
+            "this host isolates them in tier {} only, and tier {needed} or better is required. Missing: {}{weaker}",
+            report.tier,
+            told(&apart),
+        ));
+    }
+    if !report.works(Mechanism::MemoryLimit) && memory_limit == MemoryLimit::Required {
+        return Err(format!(
+            "nothing limits their memory. Missing: {} Looking at it every 50 ms instead is accepted with --memory-limit \
+             polling.",
+            told(&[Mechanism::MemoryLimit]),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(privileged: bool, missing: &[Mechanism]) -> Report {
+        let outcome = |mechanism: Mechanism| {
+            let works = !missing.contains(&mechanism);
+            (mechanism, if works { Ok("here".to_owned()) } else { Err("forbidden; allow it".to_owned()) })
+        };
+        Report::new(privileged, Mechanism::ALL.into_iter().map(outcome).collect())
+    }
+
+    #[test]
+    fn functions_run_where_the_host_gives_what_the_settings_ask_for() {
+        use Isolation::{Required, Weak};
+        use MemoryLimit::Polling;
+        let (whole, rootless) = (report(true, &[]), report(false, &[]));
+        let unlimited = report(true, &[Mechanism::MemoryLimit]);
+        let weak = report(true, &[Mechanism::Namespaces]);
+        let nothing = report(false, &[Mechanism::Namespaces, Mechanism::Landlock]);
+        let strict = MemoryLimit::Required;
+        for (report, isolation, memory, runs) in [
+            (&whole, Required, strict, true),
+            (&rootless, Required, strict, true),
+            (&unlimited, Required, strict, false),
+            (&unlimited, Required, Polling, true),
+            (&weak, Required, strict, false),
+            (&weak, Required, Polling, false),
+            (&weak, Weak, strict, true),
+            (&whole, Weak, strict, true),
+            (&nothing, Weak, Polling, false),
+            (&nothing, Required, Polling, false),
+        ] {
+            let found = suffices(report, isolation, memory);
+            assert_eq!(found.is_ok(), runs, "{} {isolation:?} {memory:?}: {found:?}", report.tier);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_missing_and_what_would_change_it() {
+        let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Required, MemoryLimit::Required);
+        let why = why.unwrap_err();
+        for needle in ["tier B only", "tier A2 or better", "namespaces: forbidden; allow it.", "--isolation weak"] {
+            assert!(why.contains(needle), "{needle}: {why}");
+        }
+        let why = suffices(&report(true, &[Mechanism::MemoryLimit]), Isolation::Required, MemoryLimit::Required);
+        let why = why.unwrap_err();
+        assert!(why.contains("memory limit: forbidden") && why.contains("--memory-limit polling"), "{why}");
+    }
+
+    #[test]
+    fn status_reads_back() {
+        let told = functions(Some("because".into()), &report(true, &[Mechanism::Network]));
+        let text = serde_json::to_string(&told).unwrap();
+        assert_eq!(serde_json::from_str::<Functions>(&text).unwrap(), told);
+        assert_eq!(told.status, "unavailable");
+        assert_eq!(told.summary(), "unavailable: because");
+        assert_eq!(functions(None, &report(true, &[])).summary(), "isolated (tier A1)");
+    }
+}
