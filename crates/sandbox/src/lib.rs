@@ -27,6 +27,7 @@ mod probe;
 mod protocol;
 mod report;
 mod root;
+mod rootless;
 mod seccomp;
 mod serve;
 mod status;

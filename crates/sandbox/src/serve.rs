@@ -23,6 +23,7 @@ use crate::{
     probe::{self, Trial},
     protocol::{Command, Reply},
     root::Base,
+    rootless,
     seccomp::{Filter, Sockets},
     sys,
 };
@@ -153,7 +154,6 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
 /// Parts the launcher's mounts from the host's. `true` when it may do so as it is, `false` when it had to become root
 /// of a user namespace of its own first.
 fn enter_own_mounts() -> Result<bool, Fault> {
-    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
     match sys::own_mounts(false) {
         Ok(()) => {
             // Groups of who started us would go with every sandbox.
@@ -163,18 +163,7 @@ fn enter_own_mounts() -> Result<bool, Fault> {
             set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
             Ok(true)
         }
-        Err(Errno::PERM) => {
-            // One number is all that can be mapped without help: root inside is who we are outside. Groups cannot be
-            // left then.
-            sys::own_mounts(true).at("make a user namespace without privileges")?;
-            let write = |name: &str, text: &str| {
-                fs::write(format!("/proc/self/{name}"), text).at_with(|| format!("write {name} of the launcher"))
-            };
-            write("setgroups", "deny")?;
-            write("uid_map", &format!("0 {} 1\n", user.as_raw()))?;
-            write("gid_map", &format!("0 {} 1\n", group.as_raw()))?;
-            Ok(false)
-        }
+        Err(Errno::PERM) => rootless::enter().map(|()| false),
         Err(errno) => Err(Fault::new("make mounts of its own", errno)),
     }
 }
