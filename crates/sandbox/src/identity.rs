@@ -19,6 +19,9 @@ pub(crate) const INNER_GID: u32 = 990;
 pub(crate) const OUTER_FIRST: u32 = 2_100_000_000;
 /// Most sandboxes at a time: each takes two numbers.
 const SLOTS_MAX: u32 = 8_192;
+/// How many such ranges follow one another. Two launchers of one host do not know of each other; each chooses one, and
+/// they hardly ever choose the same. Should they, then only their namespaces part their sandboxes.
+const RANGES: u32 = 2_048;
 /// With fewer sandboxes than this a range is not worth having.
 const SLOTS_MIN: u32 = 8;
 
@@ -68,8 +71,9 @@ pub(crate) enum Identities {
 }
 
 impl Identities {
-    /// From the launcher's own maps (`/proc/self/uid_map` and `gid_map`).
-    pub(crate) fn from_maps(uid_map: &str, gid_map: &str) -> Identities {
+    /// From the launcher's own maps (`/proc/self/uid_map` and `gid_map`). `choice` is any number that another launcher
+    /// will hardly have too.
+    pub(crate) fn from_maps(uid_map: &str, gid_map: &str, choice: u64) -> Identities {
         let users = extents(uid_map);
         let groups = extents(gid_map);
         let holds = |first: u32, slots: u32| {
@@ -78,8 +82,10 @@ impl Identities {
                 |all: &[(u32, u32)]| all.iter().any(|(from, to)| *from <= first && end.is_some_and(|e| e <= *to));
             within(&users) && within(&groups)
         };
-        if holds(OUTER_FIRST, SLOTS_MAX) {
-            return Identities::unique(OUTER_FIRST, SLOTS_MAX);
+        let range = u32::try_from(choice.checked_rem(u64::from(RANGES)).unwrap_or(0)).unwrap_or(0);
+        let chosen = OUTER_FIRST.saturating_add(range.saturating_mul(SLOTS_MAX.saturating_mul(2)));
+        if holds(chosen, SLOTS_MAX) {
+            return Identities::unique(chosen, SLOTS_MAX);
         }
         // A container that was lent a range: the upper part of it, where its own users hardly are.
         for (from, to) in &users {
@@ -140,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_host_lends_two_numbers_of_the_reserved_range() {
-        let mut identities = Identities::from_maps(ALL, ALL);
+        let mut identities = Identities::from_maps(ALL, ALL, 0);
         let (one, two) = (identities.take().unwrap(), identities.take().unwrap());
         assert_eq!(one.uid_map(), "993 2100000000 1\n0 2100000001 1\n");
         assert_eq!(one.gid_map(), "990 2100000000 1\n0 2100000001 1\n");
@@ -149,8 +155,20 @@ mod tests {
     }
 
     #[test]
+    fn another_choice_is_another_range_and_none_reaches_what_others_use() {
+        let first = |choice| match Identities::from_maps(ALL, ALL, choice) {
+            Identities::Unique { first, .. } => first,
+            Identities::Shared => panic!("the host lends all numbers"),
+        };
+        assert_eq!(first(1), OUTER_FIRST + 2 * SLOTS_MAX);
+        assert_eq!(first(u64::from(RANGES)), OUTER_FIRST);
+        // The first of systemd's foreign range.
+        assert!(first(u64::from(RANGES) - 1) + 2 * SLOTS_MAX <= 0x7ffe_0000);
+    }
+
+    #[test]
     fn numbers_end_and_come_back() {
-        let mut identities = Identities::from_maps(ALL, ALL);
+        let mut identities = Identities::from_maps(ALL, ALL, 0);
         let mut taken: Vec<_> = (0..SLOTS_MAX).map(|_| identities.take().unwrap()).collect();
         assert_eq!(identities.take(), Err(Errno::AGAIN));
         let map = taken[7].uid_map();
@@ -162,14 +180,14 @@ mod tests {
     #[test]
     fn a_small_range_is_used_from_its_upper_end_and_a_single_number_is_shared() {
         let container = "0 100000 65536\n";
-        let mut identities = Identities::from_maps(container, container);
+        let mut identities = Identities::from_maps(container, container, 7);
         assert_eq!(identities.take().unwrap().uid_map(), "993 49150 1\n0 49151 1\n");
         for map in ["0 1000 1\n", "", "garbage\n", "0 1000 40\n"] {
-            let mut identities = Identities::from_maps(map, map);
+            let mut identities = Identities::from_maps(map, map, 7);
             let shared = identities.take().unwrap();
             assert_eq!((shared.uid_map(), shared.has_root()), ("993 0 1\n".to_owned(), false), "{map:?}");
         }
         // Groups must be lent as well.
-        assert!(!Identities::from_maps(ALL, "0 1000 1\n").take().unwrap().has_root());
+        assert!(!Identities::from_maps(ALL, "0 1000 1\n", 7).take().unwrap().has_root());
     }
 }

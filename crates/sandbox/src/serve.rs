@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
 };
 
@@ -47,6 +50,10 @@ pub fn serve() -> io::Result<()> {
         return Err(io::Error::other("the launcher was started after another thread: it forks, and may have one only"));
     }
     let _ = rustix::thread::set_name(c"launcher");
+    // A terminal or a service manager signals everybody at once; but the server ends its functions in good order, and
+    // needs us for that. We end when it has ended.
+    let _ = rustix::process::setsid();
+    sys::ignore_requests_to_end();
     let mut launcher = Launcher { host: Err(Fault::new("prepare", Errno::NOTCONN)), buffer: channel::Buffer::new() };
     let outcome = launcher.run(&channel);
     if let Ok(host) = &mut launcher.host {
@@ -132,7 +139,7 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
     let mut host = privileged.clone().and_then(|_| {
         let base = Base::lay_out(runtime_dir)?;
         let read = |path: &str| fs::read_to_string(path).at_with(|| format!("read {path}"));
-        let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?);
+        let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?, choice());
         let calls = Filter::compile(Sockets::Internet).map_err(|reason| Fault::new(reason, Errno::NOSYS))?;
         Ok(Host::new(base, calls, groups, identities))
     });
@@ -149,6 +156,13 @@ fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>,
         limits,
     );
     (trial.and(host), report)
+}
+
+/// A number that no other launcher of this host has at the same time: the process's in its namespace, and that one's.
+/// Folded together, they are hardly ever the same.
+fn choice() -> u64 {
+    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+    namespace.wrapping_mul(31).wrapping_add(u64::from(std::process::id()))
 }
 
 /// Parts the launcher's mounts from the host's. `true` when it may do so as it is, `false` when it had to become root

@@ -132,6 +132,15 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Lets this process outlive the signals by which it is usually asked to end.
+#[expect(unsafe_code, reason = "rustix does not offer sigaction")]
+pub(crate) fn ignore_requests_to_end() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: the disposition is no function of ours, and these signals are none that Rust's runtime handles.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Makes `number` mean what `file` means, open across exec.
 #[expect(unsafe_code, reason = "rustix takes the target as an owned descriptor, but here it is a number of the child")]
 pub(crate) fn place(file: impl AsFd, number: RawFd) -> Result<(), Errno> {

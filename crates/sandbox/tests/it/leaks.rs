@@ -21,10 +21,11 @@ pub const TESTS: &[Test] = &[
     ("several_threads_launch_at_once", several_threads_launch_at_once),
     ("launcher_and_process_1_hold_only_what_they_need", launcher_and_process_1_hold_only_what_they_need),
     ("the_launcher_s_death_is_the_sandboxes", the_launcher_s_death_is_the_sandboxes),
+    ("the_launcher_is_not_asked_to_end_by_signals", the_launcher_is_not_asked_to_end_by_signals),
     ("a_dropped_launcher_ends_everything", a_dropped_launcher_ends_everything),
 ];
 
-/// Launches of the leak test.
+/// Launches of the leak test, unless `--launches=N` says otherwise.
 const LAUNCHES: usize = 500;
 
 /// What a launcher holds.
@@ -102,7 +103,8 @@ fn many_launches_leak_nothing(world: &World) {
     let before = at_rest(&world.launcher);
     let code = world.files("leaks-code", &[("a", "a")]);
     let request = Request { ports: vec![9001, 4566, 3128], ..request() };
-    for number in 0..LAUNCHES {
+    let said = std::env::args().find_map(|argument| argument.strip_prefix("--launches=")?.parse().ok());
+    for number in 0..said.unwrap_or(LAUNCHES) {
         let full = Request { code: Some(code.clone()), ..request.clone() };
         let mut sandbox = match number % 5 {
             // Killed before anything runs.
@@ -198,6 +200,15 @@ fn the_launcher_s_death_is_the_sandboxes(world: &World) {
     // The next one sweeps what this one left.
     drop(crate::world::launcher(world.directory.path()));
     assert_eq!(groups_of(pid), Vec::<PathBuf>::new());
+}
+
+fn the_launcher_is_not_asked_to_end_by_signals(world: &World) {
+    let pid = Pid::from_raw(pid_of(&world.launcher)).unwrap();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        kill_process(pid, signal).unwrap();
+    }
+    // Inside they are as deadly as ever.
+    assert_eq!(world.run("killed").exit, Exit::Signal(15));
 }
 
 fn a_dropped_launcher_ends_everything(world: &World) {
