@@ -462,6 +462,7 @@ impl Known<'_> {
         }
         let commit = || self.commit(entry, &params, shown(&params));
         let output = patiently(&self.call.inner.preparing, commit).map_err(|error| refuse(error, &params))?;
+        self.tell_directories(entry, &params);
         Ok(protocol::encode(self.op, &output, &self.call.request_id).into())
     }
 

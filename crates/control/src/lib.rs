@@ -48,7 +48,7 @@ pub use functions::FunctionKey;
 pub use invoker::Invoker;
 pub use logs::LogWriter;
 pub use registry::{implemented, refused};
-pub use reload::Code;
+pub use reload::{Code, Directories};
 pub use session::RoleSessions;
 pub use verify::FUNCTION_CLIENT;
 
@@ -70,6 +70,8 @@ pub struct Options {
     pub decisions_max: usize,
     /// Whether refusals name their decision in `x-portcullis-decision`.
     pub decision_header: bool,
+    /// Directories of this host from which functions may be made. `None`: there are none.
+    pub directories: Option<Arc<dyn Directories>>,
 }
 
 impl Default for Options {
@@ -80,6 +82,7 @@ impl Default for Options {
             trail_digest_s: 3600,
             decisions_max: 10_000,
             decision_header: true,
+            directories: None,
         }
     }
 }

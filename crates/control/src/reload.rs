@@ -1,23 +1,42 @@
-//! New code for a function, from whoever runs the installation rather than over the wire: a directory under work.
+//! Code of functions that comes from directories of this host: sent by whoever runs the installation rather than over
+//! the wire, or named by a call as LocalStack's clients do, `S3Bucket` `hot-reload` and `S3Key` the directory.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lambda::name::FunctionName;
+use platform::s3::bucket;
 use policy::AccountId;
 use serde_json::{Value, json};
-use service::{Caller, Identity, Scope, ServiceError, Tx};
+use service::{Caller, Entry, Identity, Scope, ServiceError, Tx, Upload};
 
 use crate::{
     Control,
-    dispatch::{self, Request},
+    dispatch::{self, Known, Request},
     functions::FunctionKey,
     reader::SnapshotReader,
+    upload::unusable,
 };
 
 /// Stands in records where a signed call has its access key: nobody signed.
 const NO_KEY: &str = "portcullis";
+/// The bucket that is none.
+const BUCKET: &str = "hot-reload";
 /// Names itself so in records.
 const USER_AGENT: &str = "portcullis-watch";
+
+/// Directories of this host, as functions are made of them.
+pub trait Directories: Send + Sync + std::fmt::Debug {
+    /// Packs a directory that a call named. May block.
+    ///
+    /// # Errors
+    /// Why it cannot be code, or may not be read: a sentence for the caller.
+    fn pack(&self, directory: &str) -> Result<Vec<u8>, String>;
+
+    /// Takes note of what a function is made of from now on: that directory, or something else. Must not block for
+    /// long.
+    fn took(&self, function: &FunctionKey, directory: Option<&str>);
+}
 
 /// The code of `$LATEST`, and how it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,4 +91,68 @@ impl Control {
         let message = ["message", "Message"].iter().find_map(|name| told.get(name)?.as_str());
         Err(message.map_or_else(|| format!("status {}", answer.status), str::to_owned))
     }
+}
+
+impl Known<'_> {
+    /// Whether a bucket stands for directories of this host. Where there are none it may be somebody's bucket.
+    ///
+    /// # Errors
+    /// What to do, if it is neither.
+    pub(crate) fn is_directory(&self, name: &str) -> Result<bool, ServiceError> {
+        let inner = self.call.inner;
+        if name != BUCKET || !matches!(self.op.name, "CreateFunction" | "UpdateFunctionCode") {
+            return Ok(false);
+        }
+        if inner.options.directories.is_some() {
+            return Ok(true);
+        }
+        let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
+        if bucket::find(&mut Tx::new(&mut reader), name)?.is_some() {
+            return Ok(false);
+        }
+        Err(unusable(
+            "S3Bucket 'hot-reload' stands for a directory of the server's machine, and this server takes code from none. \
+             Start it with --hot-reload DIR, a directory above the one in S3Key.",
+        ))
+    }
+
+    /// The package of a directory.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn directory(&self, name: &str) -> Result<Vec<u8>, ServiceError> {
+        let directories = self.call.inner.options.directories.as_ref();
+        let directories = directories.ok_or_else(|| ServiceError::internal("directories went away"))?;
+        directories.pack(name).map_err(|why| unusable(&format!("S3Key '{name}': {why}")))
+    }
+
+    /// Says what a function is made of, after a call that may have changed that.
+    pub(crate) fn tell_directories(&self, entry: &Entry, params: &Value) {
+        let Some(directories) = &self.call.inner.options.directories else { return };
+        let is_about_code = matches!(self.op.name, "CreateFunction" | "UpdateFunctionCode" | "DeleteFunction");
+        // New code of a directory that is watched leaves everything as it is.
+        if !is_about_code || self.op.service.name != "lambda" || self.caller.access_key_id == NO_KEY {
+            return;
+        }
+        let name = params.get("FunctionName").and_then(Value::as_str).and_then(FunctionName::parse);
+        let Some(name) = name.filter(|name| name.qualifier.is_none()) else { return };
+        let is_set = |member: &str| params.get(member).is_some_and(|value| !value.is_null() && value != false);
+        if is_set("DryRun") || is_set("Qualifier") {
+            return;
+        }
+        let function = FunctionKey {
+            account: name.account.unwrap_or_else(|| self.caller.account.to_string()),
+            region: self.region.clone(),
+            name: name.function,
+        };
+        directories.took(&function, entry.upload.and_then(|upload| named(upload, params)));
+    }
+}
+
+/// The directory that a call named.
+fn named(upload: Upload, params: &Value) -> Option<&str> {
+    let (_, parents) = upload.path.split_last()?;
+    let holder = parents.iter().try_fold(params, |member, name| member.get(*name))?;
+    let text = |name: &str| holder.get(name).and_then(Value::as_str);
+    text("S3Bucket").filter(|bucket| *bucket == BUCKET).and_then(|_| text("S3Key"))
 }

@@ -59,6 +59,7 @@ impl Known<'_> {
         let inner = self.call.inner;
         let zip = match source {
             Source::Inline(text) => inline(text)?,
+            Source::Object { bucket, key, .. } if self.is_directory(&bucket)? => self.directory(&key)?,
             Source::Object { bucket, key, version } => self.object(&bucket, &key, version.as_deref())?,
         };
         let inspected =
@@ -139,6 +140,6 @@ fn s3_denies(bucket: &str, key: &str) -> ServiceError {
     ServiceError::new("AccessDeniedException", 403, text)
 }
 
-fn unusable(text: &str) -> ServiceError {
+pub(crate) fn unusable(text: &str) -> ServiceError {
     ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User")
 }
