@@ -46,6 +46,19 @@ pub(super) fn limit(inner: &Inner, lane: &Lane) -> Option<usize> {
     usize::try_from(reserved).ok()
 }
 
+impl Control {
+    async fn is_stored(&self, lane: &Lane) -> Result<bool> {
+        let (inner, lane) = (Arc::clone(&self.0), lane.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
+            let scope = Scope::regional(lane.account, lane.region);
+            let function = Tx::new(&mut reader).get::<lambda::function::Function>(&scope, "", &lane.name)?;
+            Ok(function.is_some())
+        });
+        read.await.map_err(|error| ServiceError::internal(error.to_string()))?
+    }
+}
+
 impl Backend for Control {
     type Target = (Arc<Function>, Arc<Target>, QualifierKey);
 
@@ -67,14 +80,21 @@ impl Backend for Control {
         })
     }
 
-    async fn find(&self, lane: &Lane, qualifier: &str) -> Option<Found<Self::Target>> {
-        let function = self.0.function(function_key(lane)).await?;
-        let target = Arc::clone(function.target(qualifier)?);
-        Some(Found {
+    async fn find(&self, lane: &Lane, qualifier: &str) -> Result<Option<Found<Self::Target>>> {
+        let Some(function) = self.0.function(function_key(lane)).await else {
+            // What could not be read is not served either: only the store knows that a function is gone.
+            return if self.is_stored(lane).await? {
+                Err(ServiceError::internal("the function is there and cannot be run"))
+            } else {
+                Ok(None)
+            };
+        };
+        let target = function.target(qualifier).map(Arc::clone);
+        Ok(target.map(|target| Found {
             role_arn: target.revision.role_arn.clone(),
             is_stopped: target.reserved_concurrency == Some(0),
             target: (function, target, qualifier_key(lane, qualifier)),
-        })
+        }))
     }
 
     async fn run(

@@ -20,6 +20,8 @@ pub(crate) const QUOTA: Quota = Quota { messages_max: 100_000, bytes_max: 1 << 3
 const SLOTS: usize = 48;
 /// How long a lane that cannot be read has no turn, and one whose function was throttled.
 const PAUSE_MS: i64 = 1_000;
+/// When an event has its next turn whose try broke off.
+const ABANDONED_MS: i64 = 60_000;
 /// How long an event is put off that does not open: with the right key it will.
 const UNREADABLE_MS: i64 = 3_600_000;
 
@@ -187,6 +189,17 @@ impl EventQueue {
             tracing::error!(%error, account, function, "a waiting event cannot be put off");
         }
         self.lanes().ended(lane, waiting.sequence, Some(due_ms));
+    }
+
+    /// A try broke off and nothing is known of it: the event waits a while and is tried again.
+    pub(super) fn abandon(&self, lane: &Lane, sequence: u64) {
+        let again_ms = self.now_ms().saturating_add(ABANDONED_MS);
+        let mut lanes = self.lanes();
+        lanes.pause(lane, again_ms);
+        lanes.ended(lane, sequence, Some(again_ms));
+        drop(lanes);
+        tracing::error!(function = lane.name, "a try of an event broke off; it will be tried again");
+        self.wake.notify_one();
     }
 
     /// Makes true what a try came to. Blocks.

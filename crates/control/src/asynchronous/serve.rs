@@ -46,8 +46,11 @@ pub(crate) trait Backend: Send + Sync {
     /// # Errors
     /// 5xx when the store cannot be read.
     fn configured(&self, lane: &Lane, qualifier: &str) -> impl Future<Output = Result<Configured>> + Send;
-    /// What the qualifier leads to now.
-    fn find(&self, lane: &Lane, qualifier: &str) -> impl Future<Output = Option<Found<Self::Target>>> + Send;
+    /// What the qualifier leads to now; `None` once that is known to be nothing.
+    ///
+    /// # Errors
+    /// 5xx when that cannot be found out.
+    fn find(&self, lane: &Lane, qualifier: &str) -> impl Future<Output = Result<Option<Found<Self::Target>>>> + Send;
     /// Runs it and records the data event.
     fn run(
         &self,
@@ -72,19 +75,39 @@ pub(crate) trait Backend: Send + Sync {
 
 /// Serves an event whose turn it is, to the end of this try. However it ends, the event is settled.
 pub(super) async fn serve<B: Backend>(queue: &Arc<EventQueue>, backend: &B, taken: Taken) {
+    let mut turn = Turn { queue, lane: taken.lane.clone(), sequence: taken.sequence, is_over: false };
     let settled = attempt(queue, backend, &taken).await;
     let (taken, settled) = (Arc::new(taken), Arc::new(settled));
     loop {
         let (own, event, outcome) = (Arc::clone(queue), Arc::clone(&taken), Arc::clone(&settled));
         let done = tokio::task::spawn_blocking(move || own.settle(&event, &outcome)).await;
         let error = match done {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => {
+                turn.is_over = true;
+                return;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         // Kept until the store takes it: forgotten here, the event would have no turn before a restart.
         tracing::error!(error, request_id = taken.head.request_id, "the end of a try cannot be kept; trying again");
         tokio::time::sleep(SETTLE_RETRY).await;
+    }
+}
+
+/// Gives an event its next turn if this one ends without being settled: a panic, most of all.
+struct Turn<'a> {
+    queue: &'a EventQueue,
+    lane: Lane,
+    sequence: u64,
+    is_over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.queue.abandon(&self.lane, self.sequence);
+        }
     }
 }
 
@@ -98,19 +121,29 @@ async fn attempt<B: Backend>(queue: &Arc<EventQueue>, backend: &B, taken: &Taken
         Ok(configured) => configured,
         Err(error) => return fault(error.cause.as_deref().unwrap_or(&error.message)),
     };
-    let Some(found) = backend.find(&taken.lane, &head.qualifier).await else {
-        let (request_id, function) = (&head.request_id, &head.invoked_arn);
-        tracing::warn!(request_id, function, "an event is dropped: the function is not there any more");
-        return Settled::Ended(None);
+    let (request_id, function) = (&head.request_id, &head.invoked_arn);
+    let found = match backend.find(&taken.lane, &head.qualifier).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            tracing::warn!(request_id, function, "an event is dropped: the function is not there any more");
+            return Settled::Ended(None);
+        }
+        Err(error) => return fault(error.cause.as_deref().unwrap_or(&error.message)),
     };
+    let is_expired = schedule::is_expired(configured.rules, head.accepted_ms, queue.now_ms());
     let payload = match payload(queue, taken).await {
         Ok(payload) => payload,
+        // What cannot be read cannot be told to a destination either.
+        Err(error) if is_expired => {
+            tracing::error!(request_id, function, error, "an event is given up");
+            return Settled::Ended(None);
+        }
         Err(error) => return fault(&error),
     };
     let role_arn = found.role_arn.clone();
     let mut end =
         End { queue, backend, taken, configured: &configured, role_arn, payload, head: head.clone(), answer: None };
-    if schedule::is_expired(configured.rules, head.accepted_ms, queue.now_ms()) {
+    if is_expired {
         return end.ended(Condition::EventAgeExceeded).await;
     }
     if found.is_stopped {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use service::{Result, ServiceError, Timestamp};
 use store::{
     Memory, Store,
-    queue::{Lane, Quota},
+    queue::{Change, Lane, Message, Quota},
 };
 
 use super::{
@@ -44,6 +44,13 @@ enum Does {
     CannotRun,
 }
 
+/// What goes wrong beside the function.
+#[derive(Debug, Clone, Copy)]
+enum Broken {
+    Unreadable,
+    Panics,
+}
+
 /// A run as the function saw it: milliseconds since the start, request id, event.
 type Seen = (i64, String, String);
 
@@ -56,6 +63,7 @@ struct Fake {
     configured: Mutex<Configured>,
     stopped: Mutex<bool>,
     refuses: Mutex<bool>,
+    broken: Mutex<Option<Broken>>,
     /// Whether the destination tells itself of its own end, as two that tell each other would.
     chained: Mutex<bool>,
     ids: AtomicU64,
@@ -98,10 +106,19 @@ impl Backend for Fake {
         Ok(configured)
     }
 
-    async fn find(&self, lane: &Lane, _qualifier: &str) -> Option<Found<()>> {
-        self.script.lock().unwrap().get(&lane.name)?;
+    async fn find(&self, lane: &Lane, _qualifier: &str) -> Result<Option<Found<()>>> {
+        let broken = *self.broken.lock().unwrap();
+        if let Some(broken) = broken {
+            return match broken {
+                Broken::Unreadable => Err(ServiceError::internal("no disk")),
+                Broken::Panics => panic!("a bug"),
+            };
+        }
+        if !self.script.lock().unwrap().contains_key(&lane.name) {
+            return Ok(None);
+        }
         let is_stopped = *self.stopped.lock().unwrap() && lane.name != "destination";
-        Some(Found { target: (), role_arn: "role".into(), is_stopped })
+        Ok(Some(Found { target: (), role_arn: "role".into(), is_stopped }))
     }
 
     async fn run(
@@ -194,6 +211,7 @@ impl World {
             }),
             stopped: Mutex::default(),
             refuses: Mutex::default(),
+            broken: Mutex::default(),
             chained: Mutex::default(),
             ids: AtomicU64::new(0),
         };
@@ -470,48 +488,51 @@ async fn payloads_lie_encrypted_and_a_foreign_key_loses_no_event() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_read_delays_and_ends_nothing() {
-    struct Unreadable(Fake, Mutex<u32>);
-    impl Backend for Unreadable {
-        type Target = ();
-        async fn configured(&self, lane: &Lane, qualifier: &str) -> Result<Configured> {
-            let failures = {
-                let mut left = self.1.lock().unwrap();
-                *left = left.saturating_sub(1);
-                *left
-            };
-            if failures > 0 { Err(ServiceError::internal("no disk")) } else { self.0.configured(lane, qualifier).await }
-        }
-        async fn find(&self, lane: &Lane, qualifier: &str) -> Option<Found<()>> {
-            self.0.find(lane, qualifier).await
-        }
-        async fn run(
-            &self,
-            lane: &Lane,
-            found: Found<()>,
-            attribution: Attribution,
-            invocation: Invocation,
-        ) -> std::result::Result<Outcome, RunError> {
-            self.0.run(lane, found, attribution, invocation).await
-        }
-        async fn permit(&self, f: &Lane, role: &str, to: &str) -> std::result::Result<Attribution, String> {
-            self.0.permit(f, role, to).await
-        }
-        fn uuid(&self) -> String {
-            self.0.uuid()
-        }
-    }
-    let World { clock, queue, fake, _data, .. } = World::new();
-    fake.does("f", &[Does::Answers("1")]);
-    queue.accept(&event("1", "f", "{}")).unwrap();
-    let backend = Unreadable(fake, Mutex::new(3));
-    for _ in 0..5 {
-        let (taken, next_ms) = queue.take(|_| None);
-        for taken in taken {
-            serve::serve(&queue, &backend, taken).await;
-        }
-        let next_ms = queue.take(|_| None).1.or(next_ms).unwrap_or_default();
-        clock.0.store(next_ms.max(clock.now().ms()), Ordering::SeqCst);
-    }
-    assert_eq!(backend.0.times_s("f"), [1 + 2]);
+async fn a_store_that_cannot_be_read_drops_no_event() {
+    let world = World::new();
+    world.fake.does("f", &[Does::Answers("1")]);
+    world.queue.accept(&event("1", "f", "{}")).unwrap();
+    *world.fake.broken.lock().unwrap() = Some(Broken::Unreadable);
+    world.pass(6).await;
+    assert_eq!((world.fake.seen("f").len(), world.left()), (0, 1));
+    *world.fake.broken.lock().unwrap() = None;
+    world.pass(1).await;
+    assert_eq!((world.fake.times_s("f"), world.left()), (vec![1 + 2 + 4], 0));
+}
+
+#[tokio::test]
+async fn a_try_that_panics_leaves_the_event_its_next_turn() {
+    let world = World::new();
+    world.fake.does("f", &[Does::Answers("1")]);
+    world.queue.accept(&event("1", "f", "{}")).unwrap();
+    *world.fake.broken.lock().unwrap() = Some(Broken::Panics);
+    let World { clock, store: _, queue, fake, .. } = world;
+    let (taken, fake) = (queue.take(|_| None).0.remove(0), Arc::new(fake));
+    let (own, backend) = (Arc::clone(&queue), Arc::clone(&fake));
+    assert!(tokio::spawn(async move { serve::serve(&own, &*backend, taken).await }).await.is_err());
+    *fake.broken.lock().unwrap() = None;
+    let (taken, next_ms) = queue.take(|_| None);
+    assert!(taken.is_empty());
+    clock.0.store(next_ms.unwrap(), Ordering::SeqCst);
+    serve::serve(&queue, &*fake, queue.take(|_| None).0.remove(0)).await;
+    assert_eq!(fake.times_s("f"), [60]);
+}
+
+#[tokio::test]
+async fn an_event_whose_payload_is_lost_ends_with_its_time() {
+    let mut world = World::new();
+    world.configure(2, 60, false, true);
+    world.fake.does("f", &[Does::Answers("1")]);
+    world.queue.accept(&event("1", "f", "{}")).unwrap();
+    // The head of one event over the payload of another: what damage, or a hand, could leave behind.
+    let waiting = world.store.queue_waiting(&lane("1", "f"), 1).unwrap().remove(0);
+    let body = b"not what was sealed".to_vec();
+    let message = Message { lane: lane("1", "f"), due_ms: waiting.due_ms, head: waiting.head, body };
+    let change = Change { remove: vec![waiting.sequence], add: vec![message], ..Change::default() };
+    world.store.change_queue(change).unwrap();
+    world.restart();
+    world.pass(59).await;
+    assert_eq!(world.left(), 1);
+    world.pass(60).await;
+    assert_eq!((world.left(), world.fake.seen("f").len(), world.fake.seen("destination").len()), (0, 0, 0));
 }
