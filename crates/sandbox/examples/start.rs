@@ -46,7 +46,28 @@ fn main() -> io::Result<()> {
     })?;
     let (setup, reap) = (middle(&mut setups), middle(&mut reaps));
     writeln!(out, "plain start to end {plain:?}; in a sandbox {whole:?} (launch {setup:?}, reap {reap:?})")?;
-    writeln!(out, "overhead per start {:?}", whole.saturating_sub(plain))
+    writeln!(out, "overhead per start {:?}", whole.saturating_sub(plain))?;
+    let assigned = median(count, || assign(&launcher))?;
+    writeln!(out, "code and limits for one that waits {assigned:?}")
+}
+
+/// How long it takes to give a waiting sandbox its code.
+fn assign(launcher: &Launcher) -> io::Result<Duration> {
+    let standby = Request { memory_bytes: 128 << 20, tmp_bytes: 512 << 20, cpu_weight: 1, ..Request::default() };
+    let exec = Exec {
+        program: "/usr/bin/sleep".into(),
+        arguments: vec!["1000".into()],
+        environment: Vec::new(),
+        directory: "/".into(),
+    };
+    let launched = launcher.launch(&standby, &exec).map_err(io::Error::other)?;
+    std::thread::sleep(BETWEEN);
+    let request = Request { code: Some(env::temp_dir()), cpu_weight: 7, cpu_millis: 1_000, ..standby };
+    let begin = Instant::now();
+    launcher.assign(launched.id, &request).map_err(io::Error::other)?;
+    let took = begin.elapsed();
+    launcher.reap(launched.id).map_err(io::Error::other)?;
+    Ok(took)
 }
 
 fn in_a_sandbox(launcher: &Launcher) -> io::Result<(Duration, Duration)> {
