@@ -9,6 +9,8 @@ mod frames;
 mod http;
 mod inbox;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -245,7 +247,16 @@ impl Environment {
         if let Some(http) = &mut self.http {
             http.attach()?;
         }
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.look.is_some()) {
+            self.watch()?;
+        }
         Ok(())
+    }
+
+    /// Has the process and its output looked at by the current runtime as well.
+    fn watch(&mut self) -> io::Result<()> {
+        self.exit.attach(false)?;
+        self.output.attach(false)
     }
 
     /// Whether the process is there and, if it speaks frames, has said nothing since its last answer.
@@ -446,11 +457,11 @@ impl Environment {
             if let Some(http) = http.as_mut() {
                 woken |= http.poll(cx).is_ready();
             }
-            if watching && !*exited && exit.poll(cx).is_ready() {
+            if watching && !*exited && matches!(exit.poll(cx), Poll::Ready(Ok(()))) {
                 *exited = true;
                 woken = true;
             }
-            if watching && *output_open && output.poll(cx).is_ready() {
+            if watching && *output_open && matches!(output.poll(cx), Poll::Ready(Ok(()))) {
                 output_ready = true;
                 woken = true;
             }
@@ -485,10 +496,7 @@ impl Environment {
             }
             None => {
                 exchange.look = Some(now + MEMORY_EVERY);
-                if let Err(error) = self.exit.attach(false).and_then(|()| self.output.attach(false)) {
-                    return Some(self.lost(&error));
-                }
-                None
+                self.watch().err().map(|error| self.lost(&error))
             }
         }
     }
