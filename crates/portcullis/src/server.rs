@@ -22,7 +22,7 @@ use crate::{
     isolation::{Begun, Functions, Settled},
     listen::{self, Door, Shared, Threads},
     settings::{self, Settings},
-    watch::Watcher,
+    watch::{Watcher, Watching},
 };
 
 /// How long requests in flight may take once the server is told to stop.
@@ -86,6 +86,7 @@ impl Server {
         let store: Arc<dyn Store> = store;
         let clock = Arc::new(SystemClock);
         let sessions = RoleSessions::new(Arc::clone(&store), Arc::clone(&vault), clock.clone());
+        let watching = Watching::prepare(settings)?;
         let door = Door::new(listeners.len());
         let egress = egress::Options { policies: settings::policies(settings)?, api: Some(door.api()), resolve: None };
         let egress = Egress::start(egress).context("the functions' way out cannot be served")?;
@@ -112,6 +113,7 @@ impl Server {
             // Refusals of the control plane are rarer than requests.
             decisions_max: settings.decisions / 10,
             decision_header: settings.decision_header,
+            directories: watching.directories(),
         };
         let gateway = gateway::Options {
             decisions_max: settings.decisions,
@@ -135,7 +137,7 @@ impl Server {
         let admin = admin::Listener::start(&settings.data_dir, about, &shared)?;
         let threads = Threads::start(&shared, listeners, door).context("the data threads cannot be started")?;
         drop(entered);
-        let watcher = Watcher::start(settings, shared.control.clone(), runtime.handle().clone())?;
+        let watcher = Watcher::start(watching, settings, shared.control.clone(), runtime.handle().clone())?;
         Ok(Self { address, runtime, store, shared, threads, admin, watcher, told: Told { table, warnings } })
     }
 

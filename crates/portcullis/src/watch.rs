@@ -5,27 +5,30 @@
 //! does not parse, changes nothing: the old code serves on until the next save.
 
 mod pack;
+mod reload;
 mod syntax;
 mod tree;
 
 use std::{
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use control::{Control, FunctionKey};
+use control::{Control, Directories, FunctionKey};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::runtime::Handle;
 
 use crate::settings::Settings;
 use pack::Unpacked;
+use reload::{HotReload, News};
 use syntax::Interpreters;
 use tree::Tree;
 
@@ -63,7 +66,7 @@ impl std::fmt::Display for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Named::Bare(name) => f.write_str(name),
-            Named::Whole(key) => write!(f, "arn:aws:lambda:{}:{}:function:{}", key.region, key.account, key.name),
+            Named::Whole(key) => f.write_str(&arn(key)),
         }
     }
 }
@@ -87,23 +90,72 @@ fn parse(text: &str) -> anyhow::Result<Watch> {
         )
     };
     let (function, directory) = text.split_once('=').ok_or_else(wrong)?;
-    let is_name = |name: &str| {
-        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    let function = match function.split(':').collect::<Vec<_>>().as_slice() {
-        [name] if is_name(name) => Named::Bare((*name).to_owned()),
-        ["arn", _, "lambda", region, account, "function", name]
-            if is_name(name) && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            let (account, region, name) = ((*account).to_owned(), (*region).to_owned(), (*name).to_owned());
-            Named::Whole(FunctionKey { account, region, name })
-        }
-        _ => return Err(wrong()),
+    let function = if is_name(function) {
+        Named::Bare(function.to_owned())
+    } else {
+        Named::Whole(parse_arn(function).ok_or_else(wrong)?)
     };
     if directory.is_empty() {
         return Err(wrong());
     }
     Ok(Watch { function, directory: PathBuf::from(directory) })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn parse_arn(text: &str) -> Option<FunctionKey> {
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "lambda", region, account, "function", name]
+            if is_name(name) && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            let (account, region, name) = ((*account).to_owned(), (*region).to_owned(), (*name).to_owned());
+            Some(FunctionKey { account, region, name })
+        }
+        _ => None,
+    }
+}
+
+fn arn(function: &FunctionKey) -> String {
+    format!("arn:aws:lambda:{}:{}:function:{}", function.region, function.account, function.name)
+}
+
+/// The directories of `--watch` and `--hot-reload`, before there is a control plane to tell of them.
+pub struct Watching {
+    watches: Vec<Place>,
+    hot: Option<Arc<HotReload>>,
+    news: mpsc::Receiver<News>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Watching {
+    /// Looks at what the settings name.
+    ///
+    /// # Errors
+    /// When a directory is none.
+    pub fn prepare(settings: &Settings) -> anyhow::Result<Watching> {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("watch")?);
+        let (sender, news) = mpsc::channel();
+        let hot = settings
+            .hot_reload
+            .as_deref()
+            .map(|parent| HotReload::open(parent, &settings.data_dir, sender, Arc::clone(&wake)).map(Arc::new));
+        let places = watches(settings)?.into_iter().map(|watch| {
+            let directory = watch.directory.canonicalize();
+            let directory = directory
+                .and_then(|found| found.read_dir().map(|_| found))
+                .with_context(|| format!("watch: {} is no directory that can be read", watch.directory.display()))?;
+            Ok(Place::new(watch.function, directory, None))
+        });
+        Ok(Watching { watches: places.collect::<anyhow::Result<_>>()?, hot: hot.transpose()?, news, wake })
+    }
+
+    /// Where calls may name directories, if they may.
+    #[must_use]
+    pub fn directories(&self) -> Option<Arc<dyn Directories>> {
+        self.hot.clone().map(|hot| hot as Arc<dyn Directories>)
+    }
 }
 
 /// The thread that watches.
@@ -117,29 +169,25 @@ impl Watcher {
     /// Begins to watch; `None` if there is nothing to watch.
     ///
     /// # Errors
-    /// When a directory is none, or the thread cannot be had.
-    pub fn start(settings: &Settings, control: Control, runtime: Handle) -> anyhow::Result<Option<Watcher>> {
-        let watches = watches(settings)?;
-        if watches.is_empty() {
+    /// When the thread cannot be had.
+    pub fn start(
+        watching: Watching,
+        settings: &Settings,
+        control: Control,
+        runtime: Handle,
+    ) -> anyhow::Result<Option<Watcher>> {
+        let Watching { watches, hot, news, wake } = watching;
+        if watches.is_empty() && hot.is_none() {
             return Ok(None);
         }
-        let places = watches
-            .into_iter()
-            .map(|watch| {
-                let directory = watch.directory.canonicalize();
-                let directory = directory.and_then(|found| found.read_dir().map(|_| found)).with_context(|| {
-                    format!("watch: {} is no directory that can be read", watch.directory.display())
-                })?;
-                Ok(Place::new(watch.function, directory))
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).context("watch")?);
         let work = Work {
             control,
             interpreters: Interpreters { node: settings.node.clone(), python: settings.python.clone() },
             development: settings.dev_credentials,
-            places,
+            places: watches,
+            hot,
+            news,
             stop: Arc::clone(&stop),
             wake: Arc::clone(&wake),
         };
@@ -164,6 +212,8 @@ struct Work {
     interpreters: Interpreters,
     development: bool,
     places: Vec<Place>,
+    hot: Option<Arc<HotReload>>,
+    news: mpsc::Receiver<News>,
     stop: Arc<AtomicBool>,
     wake: Arc<OwnedFd>,
 }
@@ -172,6 +222,8 @@ struct Work {
 struct Place {
     function: Named,
     directory: PathBuf,
+    /// Of a directory that a call named: what it may not lead out of, and the way from there.
+    below: Option<(Arc<OwnedFd>, PathBuf)>,
     /// `None` while the directory cannot be watched.
     tree: Option<Tree>,
     /// When something happened that is not sent yet: first and last.
@@ -183,10 +235,20 @@ struct Place {
 }
 
 impl Place {
-    fn new(function: Named, directory: PathBuf) -> Place {
+    fn new(function: Named, directory: PathBuf, below: Option<(Arc<OwnedFd>, PathBuf)>) -> Place {
         let now = Instant::now();
         // What was saved before the start is as new as what is saved after it.
-        Place { function, directory, tree: None, pending: Some((now, now)), next: now, said: String::new() }
+        Place { function, directory, below, tree: None, pending: Some((now, now)), next: now, said: String::new() }
+    }
+
+    fn packed(&self) -> Result<Vec<u8>, Unpacked> {
+        // Opened anew each time: the directory may have been replaced by another of its name.
+        let root = match &self.below {
+            Some((parent, relative)) => pack::open_below(parent, relative)?,
+            None => pack::open_root(&self.directory)
+                .map_err(|error| Unpacked::Unusable(format!("it cannot be read: {error}")))?,
+        };
+        pack::pack(&root)
     }
 
     /// When it is to be looked at again; `None`: when something happens.
@@ -212,6 +274,9 @@ impl Place {
 impl Work {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
+            let mut woken = [0; 8];
+            let _ = rustix::io::read(&*self.wake, &mut woken);
+            self.take_news();
             let now = Instant::now();
             let mut places = std::mem::take(&mut self.places);
             for place in &mut places {
@@ -219,6 +284,23 @@ impl Work {
             }
             self.places = places;
             self.wait();
+        }
+    }
+
+    /// Functions that calls have made of directories, or of something else.
+    fn take_news(&mut self) {
+        while let Ok(news) = self.news.try_recv() {
+            let Some(hot) = &self.hot else { return };
+            let (function, relative) = match news {
+                News::Made(function, relative) => (function, Some(relative)),
+                News::Unmade(function) => (function, None),
+            };
+            let function = Named::Whole(function);
+            self.places.retain(|place| place.below.is_none() || place.function != function);
+            if let Some(relative) = relative {
+                let directory = hot.parent().join(&relative);
+                self.places.push(Place::new(function, directory, Some((hot.root(), relative))));
+            }
         }
     }
 
@@ -288,7 +370,7 @@ impl Work {
                 return place.say(&format!("the function cannot be looked up: {}", error.message));
             }
         };
-        let zip = match packed(&place.directory) {
+        let zip = match place.packed() {
             Ok(zip) => zip,
             Err(Unpacked::Changing) => {
                 place.next = now + QUIET;
@@ -347,12 +429,6 @@ impl Work {
     }
 }
 
-fn packed(directory: &Path) -> Result<Vec<u8>, Unpacked> {
-    // Opened anew each time: the directory may have been replaced by another of its name.
-    let root = pack::open_root(directory).map_err(|error| Unpacked::Unusable(format!("it cannot be read: {error}")))?;
-    pack::pack(&root)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,7 +450,7 @@ mod tests {
     #[test]
     fn a_directory_is_due_when_it_is_quiet_and_nothing_is_half_written() {
         let dir = tempfile::tempdir().unwrap();
-        let mut place = Place::new(Named::Bare("f".into()), dir.path().to_owned());
+        let mut place = Place::new(Named::Bare("f".into()), dir.path().to_owned(), None);
         let start = Instant::now();
         place.tree = Some(Tree::watch(dir.path()).unwrap());
         place.next = start;

@@ -58,6 +58,16 @@ pub fn open_root(directory: &Path) -> io::Result<OwnedFd> {
     })?)
 }
 
+/// Opens a directory below another; no link on the way may lead out.
+///
+/// # Errors
+/// [`Unpacked`], as for a part of the package.
+pub fn open_below(parent: &OwnedFd, relative: &Path) -> Result<OwnedFd, Unpacked> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(parent, relative, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+        .map_err(|error| Unpacked::Unusable(format!("the directory cannot be read: {error}")))
+}
+
 /// Packs everything below a directory.
 ///
 /// # Errors

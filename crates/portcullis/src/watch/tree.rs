@@ -45,8 +45,7 @@ impl Tree {
     /// When it cannot be read, or the host lets nobody watch more.
     pub fn watch(root: &Path) -> io::Result<Tree> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut tree =
-            Tree { root: root.to_owned(), inotify, directories: HashMap::new(), written: HashMap::new() };
+        let mut tree = Tree { root: root.to_owned(), inotify, directories: HashMap::new(), written: HashMap::new() };
         tree.add(root.to_owned())?;
         Ok(tree)
     }
@@ -118,9 +117,9 @@ impl Tree {
             if self.written.len() < WRITTEN_MAX {
                 self.written.entry(key).or_insert(now);
             }
-        } else if happened.intersects(
-            ReadFlags::CLOSE_WRITE | ReadFlags::DELETE | ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO,
-        ) {
+        } else if happened
+            .intersects(ReadFlags::CLOSE_WRITE | ReadFlags::DELETE | ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO)
+        {
             self.written.remove(&key);
         }
         Ok(true)
