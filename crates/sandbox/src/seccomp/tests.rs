@@ -180,6 +180,8 @@ fn arguments_that_decide_do_so_whatever_stands_in_the_upper_half() {
         (libc::SYS_personality, [0xffff_ffff, 0, 0], ALLOW),
         (libc::SYS_personality, [0, 0, 0], DENY),
         (libc::SYS_personality, [0x0400_0000, 0, 0], DENY),
+        (libc::SYS_prlimit64, [0, 7, 0], ALLOW),
+        (libc::SYS_prlimit64, [1, 7, 0], DENY),
         (libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0], ALLOW),
         (libc::SYS_prctl, [libc::PR_SET_SECCOMP as u64, 0, 0], DENY),
         (libc::SYS_prctl, [libc::PR_SET_MM as u64, 0, 0], DENY),
