@@ -240,3 +240,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

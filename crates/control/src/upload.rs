@@ -20,6 +20,8 @@ pub(crate) enum Source {
     Inline(String),
     /// It is an object of S3.
     Object { bucket: String, key: String, version: Option<String> },
+    /// Both are given.
+    Ambiguous,
 }
 
 /// Takes what names the code out of the parameters. An uploaded text leaves an empty one in its place, so that nothing
@@ -29,14 +31,15 @@ pub(crate) fn take(upload: Upload, params: &mut Value) -> Option<Source> {
     let (last, parents) = upload.path.split_last()?;
     let holder = parents.iter().try_fold(params, |member, name| member.get_mut(*name))?.as_object_mut()?;
     let text = |name: &str| holder.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_inline = holder.get(*last).is_some_and(|zip| !zip.is_null());
     match (text("S3Bucket"), text("S3Key")) {
-        (Some(bucket), Some(key)) if holder.get(*last).is_none_or(Value::is_null) => {
-            Some(Source::Object { bucket, key, version: text("S3ObjectVersion") })
-        }
-        _ => match holder.get_mut(*last)? {
+        (None, None) => match holder.get_mut(*last)? {
             Value::String(text) => Some(Source::Inline(std::mem::take(text))),
             _ => None,
         },
+        _ if is_inline => Some(Source::Ambiguous),
+        (Some(bucket), Some(key)) => Some(Source::Object { bucket, key, version: text("S3ObjectVersion") }),
+        _ => None,
     }
 }
 
@@ -61,6 +64,10 @@ impl Known<'_> {
             Source::Inline(text) => inline(text)?,
             Source::Object { bucket, key, .. } if self.is_directory(&bucket)? => self.directory(&key)?,
             Source::Object { bucket, key, version } => self.object(&bucket, &key, version.as_deref())?,
+            Source::Ambiguous => {
+                let text = "Please do not provide other FunctionCode parameters when providing a ZipFile.";
+                return Err(unusable(text));
+            }
         };
         let inspected =
             package::inspect(&zip).map_err(|error| unusable(&error.to_string()).with_cause(error.detail()))?;
@@ -143,3 +150,6 @@ fn s3_denies(bucket: &str, key: &str) -> ServiceError {
 pub(crate) fn unusable(text: &str) -> ServiceError {
     ServiceError::new("InvalidParameterValueException", 400, text).with_field("Type", "User")
 }
+
+#[cfg(test)]
+mod tests;

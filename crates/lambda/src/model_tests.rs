@@ -151,12 +151,22 @@ fn stored_forms_are_kept() {
         R::NOUN
     }
     let stored = serde_json::from_str(include_str!("../testdata/records/records.json")).expect("JSON");
-    let kept = [
+    let nouns = [
         kept::<crate::function::Function>(&stored),
         kept::<crate::version::Version>(&stored),
         kept::<crate::alias::Alias>(&stored),
         kept::<crate::permission::ResourcePolicy>(&stored),
         kept::<crate::event_invoke_config::EventInvokeConfig>(&stored),
+        kept::<crate::layer::Layer>(&stored),
+        kept::<crate::layer::LayerVersion>(&stored),
+        kept::<crate::layer::LayerPolicy>(&stored),
+        kept::<crate::provisioned::ProvisionedConcurrency>(&stored),
+        kept::<crate::provisioned::ProvisionedFunction>(&stored),
+        kept::<crate::life::Preparation>(&stored),
     ];
-    assert_eq!(stored.as_object().map(serde_json::Map::len), Some(kept.len()));
+    assert_eq!(stored.as_object().map(serde_json::Map::len), Some(nouns.len()));
+    // The same nouns with what the first form did not have.
+    let under_way = serde_json::from_str(include_str!("../testdata/records/under-way.json")).expect("JSON");
+    kept::<crate::function::Function>(&under_way);
+    kept::<crate::version::Version>(&under_way);
 }
