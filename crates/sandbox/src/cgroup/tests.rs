@@ -145,3 +145,61 @@ fn every_reason_says_what_would_mend_it() {
     assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ResourceBusy)).contains("of its own"));
     assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ReadOnlyFilesystem)).contains("docker"));
 }
+
+/// The unified hierarchy of this host, for as far as it goes: a hybrid host keeps no controller there, but groups,
+/// their freezer and their kill are the same.
+fn unified(test: &str) -> Option<(Groups, PathBuf)> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let point = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let Some(point) = point else {
+        eprintln_skipped("no version 2 hierarchy");
+        return None;
+    };
+    let base = Path::new(point).join(format!("portcullis-test-{test}-{}", std::process::id()));
+    if let Err(error) = fs::create_dir(&base) {
+        eprintln_skipped(&format!("{}: {error}", base.display()));
+        return None;
+    }
+    let place = Place { version: Version::Two, controllers: vec![Controller::Freezer], directory: base.clone() };
+    Some((Groups::prepare_in(&[place], "portcullis-1-1-1", 0).unwrap(), base))
+}
+
+/// Puts this process back where it was, with what other tests started meanwhile, and takes the tree down.
+fn take_down(groups: &Groups, base: &Path) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while fs::remove_dir(base).is_err() {
+        assert!(Instant::now() < until, "the tree is taken down");
+        for pid in pids_in(&base.join("portcullis-1-1-1").join(SERVER)).unwrap_or_default() {
+            let _ = write_value(&base.parent().unwrap().join("cgroup.procs"), &pid.to_string());
+        }
+        groups.remove();
+    }
+}
+
+#[test]
+fn a_delegated_version_two_group_is_left_for_a_leaf_and_its_sandboxes_are_frozen_and_killed() {
+    let Some((groups, base)) = unified("delegated") else { return };
+    // This process came to the leaf when it left the base; the base itself holds nobody.
+    let leaf = base.join("portcullis-1-1-1").join(SERVER);
+    assert!(pids_in(&leaf).unwrap().contains(&std::process::id()));
+    let group = groups.create(1, &Limits::default()).unwrap();
+    assert!(group.clone_into().unwrap().is_some(), "one hierarchy of version 2 can be cloned into");
+    let mut child = Command::new("/bin/sh").args(["-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
+    let directory = group.hierarchies[0].directory.clone();
+    write_value(&directory.join("cgroup.procs"), &child.id().to_string()).unwrap();
+    assert!(!group.is_empty());
+    assert!(group.remove().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy));
+    group.freeze(true).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string(directory.join("cgroup.events")).unwrap().contains("frozen 1") {
+        assert!(Instant::now() < until, "it freezes");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    group.kill();
+    assert!(child.wait().unwrap().code().is_none(), "killed, frozen as it was");
+    while group.remove().is_err() {
+        assert!(Instant::now() < until, "it empties");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    take_down(&groups, &base);
+}
