@@ -11,7 +11,7 @@ mod tree;
 
 use std::{
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,14 +22,14 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use control::{Control, Directories, FunctionKey};
+use control::{Code, Control, Directories, FunctionKey};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::runtime::Handle;
 
 use crate::settings::Settings;
 use pack::Unpacked;
 use reload::{HotReload, News};
-use syntax::Interpreters;
+use syntax::{Check, Interpreters};
 use tree::Tree;
 
 /// How long nothing may have happened before a directory is packed: editors write, rename and touch in a row.
@@ -230,6 +230,10 @@ struct Place {
     pending: Option<(Instant, Instant)>,
     /// Not before.
     next: Instant,
+    /// How the function was run when last looked at.
+    code: Option<Code>,
+    /// Begun with the last save, so that it is done when the directory is quiet.
+    check: Option<Check>,
     /// What was last said, so that nothing is said twice in a row.
     said: String,
 }
@@ -238,7 +242,17 @@ impl Place {
     fn new(function: Named, directory: PathBuf, below: Option<(Arc<OwnedFd>, PathBuf)>) -> Place {
         let now = Instant::now();
         // What was saved before the start is as new as what is saved after it.
-        Place { function, directory, below, tree: None, pending: Some((now, now)), next: now, said: String::new() }
+        Place {
+            function,
+            directory,
+            below,
+            tree: None,
+            pending: Some((now, now)),
+            next: now,
+            code: None,
+            check: None,
+            said: String::new(),
+        }
     }
 
     fn packed(&self) -> Result<Vec<u8>, Unpacked> {
@@ -337,7 +351,11 @@ impl Work {
         let Some(tree) = &mut place.tree else { return };
         match tree.news(now) {
             Ok(false) => {}
-            Ok(true) => place.pending = Some(place.pending.map_or((now, now), |(first, _)| (first, now))),
+            Ok(true) => {
+                place.pending = Some(place.pending.map_or((now, now), |(first, _)| (first, now)));
+                let is_whole = tree.written_since().is_none();
+                place.check = place.code.as_ref().filter(|_| is_whole).map(|code| self.begin(&place.directory, code));
+            }
             Err(error) => {
                 place.tree = None;
                 place.next = now + MISSING_PAUSE;
@@ -390,7 +408,9 @@ impl Work {
         if inspected.sha256_base64 == code.sha256 {
             return place.said.clear();
         }
-        if let Err(why) = syntax::check(&self.interpreters, &place.directory, &code.runtime, &code.handler) {
+        let check = place.check.take().unwrap_or_else(|| self.begin(&place.directory, &code));
+        place.code = Some(code);
+        if let Err(why) = check.end() {
             return place.say(&format!("{why}. The old code serves on"));
         }
         match self.control.update_code(&function, &zip) {
@@ -401,6 +421,10 @@ impl Work {
             }
             Err(why) => place.say(&format!("the code is refused: {why}. The old code serves on")),
         }
+    }
+
+    fn begin(&self, directory: &Path, code: &Code) -> Check {
+        syntax::begin(&self.interpreters, directory, &code.runtime, &code.handler)
     }
 
     /// Which function a name means.

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -23,34 +23,80 @@ pub struct Interpreters {
     pub python: Option<PathBuf>,
 }
 
-/// Checks the file of a handler such as `dir/index.handler`. What cannot be asked passes: whether code is good is in the
-/// end for the function to find out.
-///
-/// # Errors
-/// What is wrong, as a sentence.
-pub fn check(interpreters: &Interpreters, root: &Path, runtime: &str, handler: &str) -> Result<(), String> {
-    let (endings, program): (&[&str], _) = if runtime.starts_with("nodejs") {
-        (&["js", "mjs", "cjs"], &interpreters.node)
+/// A check that has been begun. Dropped, it is broken off.
+pub struct Check {
+    file: PathBuf,
+    /// `None`: there is nobody to ask, or nothing to ask about.
+    child: Option<Child>,
+    deadline: Instant,
+}
+
+/// Begins to check the file of a handler such as `dir/index.handler`.
+#[must_use]
+pub fn begin(interpreters: &Interpreters, root: &Path, runtime: &str, handler: &str) -> Check {
+    let (endings, program, arguments): (&[&str], _, &[&str]) = if runtime.starts_with("nodejs") {
+        (&["js", "mjs", "cjs"], interpreters.node.as_ref(), &["--check"])
     } else if runtime.starts_with("python") {
-        (&["py"], &interpreters.python)
+        (&["py"], interpreters.python.as_ref(), &["-I", "-S", "-B", "-c", PYTHON_CHECK])
     } else {
-        return Ok(());
+        (&[], None, &[])
     };
-    let Some(file) = module(root, handler, endings) else { return Ok(()) };
-    if std::fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(format!("{} is empty", file.display()));
+    let file = module(root, handler, endings).unwrap_or_default();
+    let asked = program.filter(|_| file.is_file());
+    // Whoever cannot be asked says nothing against it.
+    let child = asked.and_then(|program| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&file).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()
+    });
+    Check { file, child, deadline: Instant::now() + TIMEOUT }
+}
+
+impl Check {
+    /// Waits for the outcome. What cannot be asked passes: whether code is good is in the end for the function to find
+    /// out.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence.
+    pub fn end(mut self) -> Result<(), String> {
+        if std::fs::metadata(&self.file).is_ok_and(|metadata| metadata.len() == 0) {
+            return Err(format!("{} is empty", self.file.display()));
+        }
+        match self.told() {
+            Ok(Some(told)) => Err(format!("{} does not parse: {told}", self.file.display())),
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
-    let Some(program) = program else { return Ok(()) };
-    let mut command = Command::new(program);
-    if runtime.starts_with("nodejs") {
-        command.arg("--check");
-    } else {
-        command.args(["-I", "-S", "-B", "-c", PYTHON_CHECK]);
+
+    /// What the interpreter complains of, if it ends with an error of its own in time.
+    fn told(&mut self) -> io::Result<Option<String>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() >= self.deadline => return Ok(None),
+                None => std::thread::sleep(STEP),
+            }
+        };
+        if status.code() != Some(1) {
+            return Ok(None);
+        }
+        let mut told = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            stderr.take(TOLD_BYTES_MAX).read_to_end(&mut told)?;
+        }
+        let text = String::from_utf8_lossy(&told);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("at "));
+        Ok(Some(lines.take(6).collect::<Vec<_>>().join(" | ")))
     }
-    command.arg(&file).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    match ask(command) {
-        Ok(Some(told)) => Err(format!("{} does not parse: {told}", file.display())),
-        Ok(None) | Err(_) => Ok(()),
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -63,34 +109,6 @@ fn module(root: &Path, handler: &str, endings: &[&str]) -> Option<PathBuf> {
         return None;
     }
     endings.iter().map(|ending| root.join(format!("{directory}{name}.{ending}"))).find(|file| file.is_file())
-}
-
-/// What a program complains of, if it ends with an error of its own in time.
-fn ask(mut command: Command) -> io::Result<Option<String>> {
-    let mut child = command.spawn()?;
-    let deadline = Instant::now() + TIMEOUT;
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None if Instant::now() >= deadline => {
-                child.kill()?;
-                child.wait()?;
-                return Ok(None);
-            }
-            None => std::thread::sleep(STEP),
-        }
-    };
-    if status.code() != Some(1) {
-        return Ok(None);
-    }
-    let mut told = Vec::new();
-    if let Some(stderr) = child.stderr {
-        stderr.take(TOLD_BYTES_MAX).read_to_end(&mut told)?;
-    }
-    let text = String::from_utf8_lossy(&told);
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("at "));
-    let lines: Vec<&str> = lines.by_ref().take(6).collect();
-    Ok(Some(lines.join(" | ")))
 }
 
 #[cfg(test)]
@@ -127,7 +145,7 @@ mod tests {
         ] {
             let path = dir.path().join(file);
             std::fs::write(&path, content).unwrap();
-            let found = check(&interpreters, dir.path(), runtime, "index.handler");
+            let found = begin(&interpreters, dir.path(), runtime, "index.handler").end();
             assert_eq!(found.is_err(), fails, "{runtime} {content}: {found:?}");
             std::fs::remove_file(path).unwrap();
         }
