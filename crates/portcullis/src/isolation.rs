@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use environment::launch::{Launch, Plain, Refusing};
+use environment::{
+    Isolated,
+    launch::{Launch, Plain, Refusing},
+};
 use sandbox::{Launcher, Mechanism, Report, Tier};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +67,8 @@ impl Functions {
 pub struct Begun {
     /// Below it functions are unpacked; exists.
     directory: PathBuf,
+    /// What sandboxes are laid out with.
+    options: sandbox::Options,
     /// `None` where nothing is to be isolated.
     launcher: Option<Result<Arc<Launcher>, String>>,
 }
@@ -89,15 +94,15 @@ pub struct Settled {
 /// A sentence for the user: the directory cannot be made, or a privilege is left.
 pub fn begin(settings: &Settings) -> anyhow::Result<Begun> {
     let directory = make_directory(&settings.data_dir)?;
+    let options =
+        sandbox::Options { runtime_dir: directory.join(environment::RUNTIME_DIR), ..sandbox::Options::default() };
     let launcher = (settings.isolation != Isolation::None).then(|| {
-        let options =
-            sandbox::Options { runtime_dir: directory.join(environment::RUNTIME_DIR), ..sandbox::Options::default() };
         let started = Launcher::start(Path::new(SELF), &options);
         started.map(Arc::new).map_err(|error| format!("the launcher of sandboxes cannot be started: {error}"))
     });
     sandbox::privileges::drop_all(PRIVILEGED_PORTS.contains(&settings.listen.port()))
         .context("this process cannot give up its privileges, and will not serve with them")?;
-    Ok(Begun { directory, launcher })
+    Ok(Begun { directory, options, launcher })
 }
 
 /// Makes the data directory, for its owner alone, and in it the directory of functions.
@@ -116,7 +121,7 @@ impl Begun {
     /// Waits for what the host can do, and decides.
     #[must_use]
     pub fn settle(self, settings: &Settings) -> Settled {
-        let Self { directory, launcher } = self;
+        let Self { directory, options, launcher } = self;
         let (launcher, report) = match launcher {
             None => {
                 let warning = "functions run unisolated (--isolation none), as processes of this user with its files \
@@ -153,16 +158,10 @@ impl Begun {
                     .to_owned(),
             );
         }
-        // Nothing starts environments in sandboxes yet, and nothing is told that is not so.
-        drop(launcher);
-        warnings.push(
-            "functions run unisolated, as processes of this user with its files and network: run only code you trust"
-                .to_owned(),
-        );
         Settled {
             directory,
-            launch: Arc::new(Plain),
-            functions: functions(None, &Report { tier: Tier::C, probes: Vec::new() }),
+            launch: Arc::new(Isolated::new(launcher).restartable(PathBuf::from(SELF), options)),
+            functions: functions(None, &report),
             table,
             warnings,
         }

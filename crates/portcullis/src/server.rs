@@ -102,6 +102,7 @@ impl Server {
             python: settings.python.clone(),
             endpoint_url: Some(url(address)),
             egress: Some(egress),
+            unisolated_banner: settings.isolation == settings::Isolation::None,
             ..environment::Options::default()
         };
         let runner = Supervisor::start_with(options, runtime.handle().clone(), Arc::new(sessions), sinks, launch)
