@@ -36,6 +36,10 @@ impl Host for NodeHost {
         runnable(identifier, runner.installed()).map(|resolved| resolved.warning).map_err(|refusal| refusal.message)
     }
 
+    fn sizes_tmp(&self) -> bool {
+        self.functions.as_ref().is_some_and(|(runner, _)| runner.isolates())
+    }
+
     fn provisioned(&self, account: &str, region: &str, function: &str, qualifier: &str) -> Provisioned {
         let key = FunctionKey { account: account.to_owned(), region: region.to_owned(), name: function.to_owned() };
         let Some((runner, functions)) = &self.functions else { return Provisioned::default() };

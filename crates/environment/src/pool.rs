@@ -448,6 +448,10 @@ impl Shared {
         self.lock().processes.values().for_each(|process| process.kill());
     }
 
+    pub(crate) fn isolates(&self) -> bool {
+        self.launcher.layout() == Layout::Own
+    }
+
     pub(crate) fn live(&self) -> usize {
         self.lock().machine.live()
     }
@@ -489,7 +493,7 @@ impl Shared {
     }
 
     async fn remove_scratch(&self, id: EnvironmentId) {
-        if self.launcher.layout() == Layout::Own {
+        if self.isolates() {
             return;
         }
         let path = self.scratch(id);

@@ -99,6 +99,12 @@ impl Supervisor {
         self.shared.installed()
     }
 
+    /// Whether environments have a root of their own, with a `/tmp` of the configured size in it.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.shared.isolates()
+    }
+
     /// Environments ready and unused.
     #[must_use]
     pub fn warm_count(&self) -> usize {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use service::{Cx, Need, Result};
+use service::{Cx, Host, Need, Result};
 
 use crate::{
     check::{Checks, is_account},
@@ -120,7 +120,7 @@ impl fmt::Debug for Environment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EphemeralStorage {
-    /// In MB; only the default for now, as nothing enforces another.
+    /// In MB.
     pub size: u32,
 }
 
@@ -129,7 +129,7 @@ impl Configuration {
     ///
     /// # Errors
     /// `ValidationException` naming every member out of bounds, or `InvalidParameterValueException` for the environment.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, host: &dyn Host) -> Result<()> {
         let mut checks = Checks::default();
         checks.length("description", &self.description, 0, 256);
         checks.length("handler", &self.handler, 0, 128);
@@ -142,8 +142,9 @@ impl Configuration {
             environment.check_names(&mut checks);
         }
         checks.done()?;
-        if self.ephemeral_storage.size != EPHEMERAL_STORAGE_MB_DEFAULT {
-            return Err(not_enforced("EphemeralStorage", "the size of /tmp is 512 MB for every function."));
+        if self.ephemeral_storage.size != EPHEMERAL_STORAGE_MB_DEFAULT && !host.sizes_tmp() {
+            let only = "functions run unisolated on this server, where /tmp has no size of its own; leave it at 512 MB.";
+            return Err(not_enforced("EphemeralStorage", only));
         }
         self.environment.as_ref().map_or(Ok(()), Environment::check)
     }

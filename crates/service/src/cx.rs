@@ -14,6 +14,10 @@ pub trait Host {
     fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>>;
     /// Runtimes this node can run, for Lambda's check at create time: `Ok(warning)` or the refusal's text.
     fn runtime(&self, identifier: &str) -> Result<Option<String>, String>;
+    /// Whether a function's `/tmp` is as large as it is configured. Where functions are not isolated it is the host's.
+    fn sizes_tmp(&self) -> bool {
+        false
+    }
     /// How far this node is with the provisioned concurrency of a function's version or alias.
     fn provisioned(&self, _account: &str, _region: &str, _function: &str, _qualifier: &str) -> Provisioned {
         Provisioned::default()

@@ -135,7 +135,7 @@ impl Operation for CreateFunction {
                 .unwrap_or(EphemeralStorage { size: EPHEMERAL_STORAGE_MB_DEFAULT }),
             layers: Vec::new(),
         };
-        configuration.check()?;
+        configuration.check(&*cx.host)?;
         let mut next = Next { configuration, code_blob: String::new(), code_unpacked: 0, layer_contents: Vec::new() };
         next.set_code(uploaded);
         next.set_layers(layers);

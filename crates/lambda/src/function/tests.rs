@@ -219,7 +219,6 @@ fn what_is_not_enforced_is_refused_unless_it_is_the_default() {
         ("Architectures", json!(["arm64"])),
         ("SnapStart", json!({ "ApplyOn": "PublishedVersions" })),
         ("PackageType", json!("Image")),
-        ("EphemeralStorage", json!({ "Size": 1024 })),
         ("LoggingConfig", json!({ "LogFormat": "JSON" })),
         ("LoggingConfig", json!({ "LogGroup": "/elsewhere" })),
         ("LoggingConfig", json!({ "SystemLogLevel": "DEBUG" })),
@@ -397,4 +396,25 @@ fn another_account_with_a_grant_reads_the_function() {
     // No grant lets another account change the configuration.
     let needs = world.needs_as(&root(OTHER), "UpdateFunctionConfiguration", &input).expect("needs");
     assert_eq!(needs[0].resource_policy, None);
+}
+
+#[test]
+fn tmp_has_a_size_where_functions_are_isolated() {
+    let mut world = World::with_function();
+    let sized = |size: u32| json!({ "FunctionName": "f", "EphemeralStorage": { "Size": size } });
+    let updated = world.call("UpdateFunctionConfiguration", sized(2048));
+    assert_eq!(updated["EphemeralStorage"], json!({ "Size": 2048 }));
+    let (_, target) = world.targets("f").remove(0);
+    assert_eq!(target.revision.ephemeral_storage_mb, 2048);
+    for size in [511, 10_241] {
+        assert_eq!(&*world.refused("UpdateFunctionConfiguration", sized(size)).code, "ValidationException");
+    }
+    world.without_isolation();
+    let refused = world.refused("UpdateFunctionConfiguration", sized(1024));
+    assert_eq!(
+        refused.message,
+        "EphemeralStorage is not supported by this installation yet: functions run unisolated on this server, where /tmp \
+         has no size of its own; leave it at 512 MB."
+    );
+    world.call("UpdateFunctionConfiguration", sized(512));
 }

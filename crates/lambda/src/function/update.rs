@@ -172,7 +172,7 @@ impl Operation for UpdateFunctionConfiguration {
             ephemeral_storage: input.ephemeral_storage.unwrap_or(present.ephemeral_storage),
             ..present
         };
-        next.configuration.check()?;
+        next.configuration.check(&*cx.host)?;
         function.check_revision(input.revision_id.as_deref())?;
         let scope = address.scope();
         function.revise(next, &scope, cx, tx)?;
