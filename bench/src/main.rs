@@ -1,10 +1,12 @@
-//! Measures the real server on one pinned core, next to a bare hyper responder in the same run.
+//! Measures the real server on one pinned core, next to a bare hyper responder in the same run; and functions in their
+//! environments next to their bare runtimes (`invoke`).
 //!
 //! `cargo xtask bench` builds and calls it. One core answers, another asks: the server and the responder take turns on
 //! the first, in rounds, so that whatever else the machine does meets both. Nothing is asserted about time, and nothing
 //! leaves the loopback interface.
 
 mod call;
+mod invoke;
 mod load;
 mod process;
 mod report;
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
         Some((command, rest)) if command == "responder" => responder::run(rest),
+        // Before anything that starts a thread: the launcher of sandboxes is this program again.
+        Some((command, [])) if command == sandbox::LAUNCHER_ARGUMENT => sandbox::serve().map_err(anyhow::Error::from),
+        Some((command, rest)) if command == "invoke" => invoke::run(rest),
         Some((command, rest)) if command == "run" => parse(rest).and_then(|arguments| run(&arguments)),
         _ => Err(anyhow::anyhow!("usage: cargo xtask bench --help")),
     };

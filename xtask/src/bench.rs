@@ -12,6 +12,7 @@ Measures the release server on one pinned core, next to a bare hyper responder i
 bench/results/<date>-<what>.json. Loopback only. Nothing is asserted about time.
 
 usage: cargo xtask bench [--what NAME] [--rounds N] [--seconds S] [--connections N] [--profile PROFILE]
+       cargo xtask bench invoke [--rounds N] [--calls N] [--starts N] [--profile PROFILE]
 
   --what NAME         last part of the result file's name [default: data-plane]
   --rounds N          interleaved rounds; ratios are the medians over them [default: 7]
@@ -19,20 +20,35 @@ usage: cargo xtask bench [--what NAME] [--rounds N] [--seconds S] [--connections
   --connections N     connections of the closed loop [default: 64]
   --profile PROFILE   cargo profile the server is built with [default: release]
 
+`invoke` measures functions instead: warm, cold from a standby and cold from nothing, each next to the same bootstrap
+without a supervisor, in the same run, as ratios with the targets beside them. In sandboxes where the host can give them.
+
+  --rounds N          interleaved rounds; ratios are the medians over them [default: 7]
+  --calls N           warm calls of one round [default: 10000]
+  --starts N          cold starts of each kind [default: 60]
+
 examples:
   cargo xtask bench
+  cargo xtask bench invoke --rounds 3
   cargo xtask bench --rounds 5 --seconds 2 --what before-the-route-table";
 
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let mut profile = "release".to_owned();
     let mut passed = Vec::new();
-    let mut rest = arguments.iter();
+    let invoke = arguments.first().is_some_and(|first| first == "invoke");
+    let mut rest = arguments.iter().skip(usize::from(invoke));
     while let Some(argument) = rest.next() {
         if argument == "--profile" {
             profile = rest.next().cloned().unwrap_or(profile);
         } else {
             passed.push(argument);
         }
+    }
+    if invoke {
+        let bench = command::build_binary(root, "bench", &profile)?;
+        let mut run = Command::new(bench);
+        run.arg("invoke").arg("--results").arg(root.join("bench/results")).args(passed);
+        return command::run(&mut run);
     }
     let server = command::build_binary(root, "portcullis", &profile)?;
     let bench = command::build_binary(root, "bench", &profile)?;

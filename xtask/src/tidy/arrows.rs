@@ -13,7 +13,7 @@ use crate::command;
 const FORBIDDEN: [&str; 6] = ["tokio", "hyper", "rusqlite", "rand", "getrandom", "socket2"];
 
 /// Tools stand above everything and import little.
-const TOOLS: [(&str, &[&str]); 2] = [("xtask", &[]), ("bench", &["wire"])];
+const TOOLS: [(&str, &[&str]); 2] = [("xtask", &[]), ("bench", &["wire", "lambda", "sandbox", "environment"])];
 
 /// The drawing: each crate with what it may import, and which are pure.
 #[derive(Debug, Default, PartialEq, Eq)]
