@@ -26,6 +26,8 @@ pub(crate) struct Rules<'a> {
     pub devices: &'a [&'a str],
     /// Whether TCP ports may be bound and connected to, where the host could refuse it (ABI 4).
     pub tcp: bool,
+    /// Whether signals and abstract sockets of processes that are not as restricted stay in reach (ABI 6).
+    pub others: bool,
 }
 
 /// What a sandbox with an own root is given. Network stays open, for the namespace has none to reach.
@@ -34,6 +36,7 @@ pub(crate) const OWN_ROOT: Rules<'static> = Rules {
     write: &["/tmp"],
     devices: &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"],
     tcp: true,
+    others: false,
 };
 
 /// Restricts this thread, and all it starts, for good, and answers the ABI version that was used. Sets
@@ -67,7 +70,10 @@ pub(crate) fn abi() -> Result<u32, Errno> {
 
 fn apply(rules: &Rules) -> Result<landlock::RestrictionStatus, landlock::Errno> {
     let everything = AccessFs::from_all(NEWEST);
-    let mut ruleset = Ruleset::default().handle_access(everything)?.scope(Scope::from_all(NEWEST))?;
+    let mut ruleset = Ruleset::default().handle_access(everything)?;
+    if !rules.others {
+        ruleset = ruleset.scope(Scope::from_all(NEWEST))?;
+    }
     if !rules.tcp {
         ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
     }

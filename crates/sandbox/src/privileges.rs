@@ -1,11 +1,13 @@
 //! Giving up the privileges of a process that serves the network.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use rustix::{
     io::Errno,
     thread::{CapabilitySet, CapabilitySets},
 };
+
+use crate::landlock::{self, Rules};
 
 /// Gives up every capability for good, and with `no_new_privs` the chance that a program brings one back. With
 /// `keep_net_bind_service` the right to listen below port 1024 stays.
@@ -36,6 +38,26 @@ pub fn drop_all(keep_net_bind_service: bool) -> io::Result<()> {
     rustix::thread::set_capabilities(None, sets)?;
     rustix::thread::set_no_new_privs(true)?;
     check(&fs::read_to_string("/proc/self/status")?, kept, bounded)
+}
+
+/// Lets this process, and all it starts, write nothing but what lies below `directories`; reading is as before. Gives
+/// the version of Landlock that enforces it.
+///
+/// A server that runs as root without a capability still owns what root owns: this keeps it from `/etc`, from homes and
+/// from settings of the kernel. What is open already stays writable. To be called when [`drop_all`] is, and after the
+/// launcher was started, which would be bound by it too.
+///
+/// # Errors
+/// `Unsupported` where the host has no Landlock; `NotFound` for a directory that does not exist.
+pub fn confine_writes(directories: &[&Path]) -> io::Result<u32> {
+    let not_text = || io::Error::new(io::ErrorKind::InvalidInput, "a directory whose name is no text");
+    let write: Vec<&str> =
+        directories.iter().map(|directory| directory.to_str().ok_or_else(not_text)).collect::<Result<_, _>>()?;
+    let rules = Rules { write: &write, others: true, ..landlock::OWN_ROOT };
+    landlock::restrict(&rules).map_err(|errno| match errno {
+        Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
+        errno => errno.into(),
+    })
 }
 
 /// Empties the set of capabilities that `execve` may still give. Needs `CAP_SETPCAP`.

@@ -326,7 +326,7 @@ fn try_calls() -> Result<(), Errno> {
 }
 
 fn try_files() -> Result<(), Errno> {
-    landlock::restrict(&Rules { read: &["/proc"], write: &[], devices: &["/dev/null"], tcp: false })?;
+    landlock::restrict(&Rules { read: &["/proc"], write: &[], devices: &["/dev/null"], tcp: false, others: false })?;
     match fs::read_dir("/") {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
         _ => Err(Errno::NOTSUP),

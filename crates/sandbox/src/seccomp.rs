@@ -121,6 +121,10 @@ fn conditions(sockets: Sockets) -> Vec<(c_long, Vec<Vec<Condition>>)> {
         (libc::SYS_ioctl, vec![vec![IsNot(1, TIOCSTI), IsNot(1, TIOCLINUX)]]),
         // Its own limits: where all sandboxes are one user, process 1 would otherwise take them from the function too.
         (libc::SYS_prlimit64, vec![vec![Is(0, 0)]]),
+        // Huge pages come from a pool of the host's that no limit of memory counts.
+        (libc::SYS_mmap, vec![vec![Masked(3, number(libc::MAP_HUGETLB), 0)]]),
+        (libc::SYS_memfd_create, vec![vec![Masked(1, libc::MFD_HUGETLB, 0)]]),
+        (libc::SYS_shmget, vec![vec![Masked(2, number(libc::SHM_HUGETLB), 0)]]),
         // The question alone, not a change.
         (libc::SYS_personality, vec![vec![Is(0, u32::MAX)]]),
         (libc::SYS_prctl, PRCTL_OPTIONS.iter().map(|&option| vec![Is(0, number(option))]).collect()),
@@ -193,7 +197,6 @@ const ALLOWED: &[(&[c_long], &str)] = &[
             libc::SYS_splice,
             libc::SYS_tee,
             libc::SYS_copy_file_range,
-            libc::SYS_memfd_create,
         ],
         "descriptors: reading, writing and copying what is open already",
     ),
@@ -254,7 +257,6 @@ const ALLOWED: &[(&[c_long], &str)] = &[
     ),
     (
         &[
-            libc::SYS_mmap,
             libc::SYS_munmap,
             libc::SYS_mprotect,
             libc::SYS_mremap,
@@ -434,7 +436,6 @@ const ALLOWED: &[(&[c_long], &str)] = &[
     ),
     (
         &[
-            libc::SYS_shmget,
             libc::SYS_shmat,
             libc::SYS_shmdt,
             libc::SYS_shmctl,

@@ -25,7 +25,7 @@ use std::{
 
 use layout::Place;
 pub use layout::{Controller, Version};
-use settings::{Need, Setting, settings};
+use settings::{Need, Setting, settings, together};
 
 use crate::{SandboxId, Usage};
 
@@ -138,7 +138,7 @@ impl Groups {
             fs::create_dir(&directory).map_err(|error| named(&error, &directory))?;
             let hierarchy = Hierarchy { version: above.version, controllers: above.controllers.clone(), directory };
             group.hierarchies.push(hierarchy);
-            group.hierarchies.last().map_or(Ok(()), |hierarchy| hierarchy.apply(limits))
+            group.hierarchies.last().map_or(Ok(()), |hierarchy| hierarchy.apply(limits).and_then(|()| hierarchy.bind()))
         });
         match made {
             Ok(()) => Ok(group),
@@ -413,6 +413,14 @@ impl Hierarchy {
             }
         }
         Ok(())
+    }
+
+    /// Makes what is in the group die together.
+    fn bind(&self) -> io::Result<()> {
+        let settings = self.controllers.iter().filter_map(|&controller| together(self.version, controller));
+        settings.into_iter().try_for_each(|setting| {
+            self.write(&setting).map_err(|error| named(&error, &self.directory.join(setting.file)))
+        })
     }
 
     fn write(&self, setting: &Setting) -> io::Result<()> {

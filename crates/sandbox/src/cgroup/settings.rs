@@ -43,7 +43,6 @@ pub(super) fn settings(version: Version, controller: Controller, limits: &Limits
         (Controller::Memory, Version::Two) if memory > 0 => {
             out.push(setting("memory.max", memory, Required));
             out.push(setting("memory.swap.max", 0, IfPresent));
-            out.push(setting("memory.oom.group", 1, IfPresent));
         }
         (Controller::Memory, Version::One) if memory > 0 => {
             out.push(setting("memory.limit_in_bytes", memory, Required));
@@ -74,6 +73,13 @@ pub(super) fn settings(version: Version, controller: Controller, limits: &Limits
     out
 }
 
+/// The write by which all of a sandbox is killed when one of it is: half a function is of no use to anybody. The group
+/// over all sandboxes must not have it, or one too many would end them all. Version 1 kills one process alone.
+pub(super) fn together(version: Version, controller: Controller) -> Option<Setting> {
+    let known = version == Version::Two && controller == Controller::Memory;
+    known.then(|| setting("memory.oom.group", 1, Need::IfPresent))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,14 +97,7 @@ mod tests {
         let limits = Limits { memory_bytes: 134_217_728, pids: 1_024, cpu_millis: 1_500, cpu_weight: 50 };
         assert_eq!(
             written(Version::Two, &limits),
-            [
-                "memory.max=134217728",
-                "memory.swap.max=0",
-                "memory.oom.group=1",
-                "pids.max=1024",
-                "cpu.weight=50",
-                "cpu.max=150000 100000",
-            ]
+            ["memory.max=134217728", "memory.swap.max=0", "pids.max=1024", "cpu.weight=50", "cpu.max=150000 100000",]
         );
         assert_eq!(
             written(Version::One, &limits),
@@ -111,6 +110,16 @@ mod tests {
                 "cpu.cfs_quota_us=150000",
             ]
         );
+    }
+
+    #[test]
+    fn only_a_sandbox_is_killed_as_a_whole() {
+        let all = Limits { memory_bytes: 1 << 30, pids: 100, cpu_millis: 1_000, cpu_weight: 100 };
+        assert!(!written(Version::Two, &all).iter().any(|write| write.contains("oom.group")));
+        let setting = together(Version::Two, Controller::Memory).unwrap();
+        assert_eq!((setting.file, setting.value.as_str()), ("memory.oom.group", "1"));
+        assert_eq!(together(Version::One, Controller::Memory), None);
+        assert_eq!(together(Version::Two, Controller::Pids), None);
     }
 
     #[test]

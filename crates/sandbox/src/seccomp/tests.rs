@@ -180,6 +180,10 @@ fn arguments_that_decide_do_so_whatever_stands_in_the_upper_half() {
         (libc::SYS_personality, [0xffff_ffff, 0, 0], ALLOW),
         (libc::SYS_personality, [0, 0, 0], DENY),
         (libc::SYS_personality, [0x0400_0000, 0, 0], DENY),
+        (libc::SYS_memfd_create, [0, libc::MFD_CLOEXEC.into(), 0], ALLOW),
+        (libc::SYS_memfd_create, [0, libc::MFD_HUGETLB.into(), 0], DENY),
+        (libc::SYS_shmget, [0, 1, 0o1600], ALLOW),
+        (libc::SYS_shmget, [0, 1, 0o1600 | libc::SHM_HUGETLB as u64], DENY),
         (libc::SYS_prlimit64, [0, 7, 0], ALLOW),
         (libc::SYS_prlimit64, [1, 7, 0], DENY),
         (libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0], ALLOW),
@@ -193,6 +197,15 @@ fn arguments_that_decide_do_so_whatever_stands_in_the_upper_half() {
     ] {
         let [a, b, c] = arguments;
         assert_eq!(called(&filter, call, [a, b, c, 0, 0, 0]), expected, "call {call} {arguments:x?}");
+    }
+}
+
+#[test]
+fn memory_is_mapped_but_not_from_the_host_s_huge_pages() {
+    let filter = Filter::compile(Sockets::Internet).unwrap();
+    let plain = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+    for (flags, expected) in [(plain, ALLOW), (plain | libc::MAP_HUGETLB as u64, DENY)] {
+        assert_eq!(called(&filter, libc::SYS_mmap, [0, 4_096, 3, flags, u64::MAX, 0]), expected);
     }
 }
 

@@ -14,7 +14,7 @@ use sandbox::{Exit, Mechanism, Request};
 use crate::{
     Line,
     call::{call, given, numbers},
-    judged,
+    denied, judged,
     world::{World, request},
 };
 
@@ -68,6 +68,16 @@ pub const LINES: &[Line] = &[
         let place = call(libc::SYS_shmat, &[id, 0, 0])?;
         touch(place.rsplit(' ').next().and_then(|at| at.parse().ok()).unwrap_or_default());
         Ok("touched all".to_owned())
+    }),
+    denied("huge_pages", &[Errno::PERM], || {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
+        call(libc::SYS_mmap, &[0, 2 << 20, 3, flags as usize, usize::MAX, 0])
+    }),
+    denied("huge_pages_by_file", &[Errno::PERM], || {
+        Ok(format!("{:?}", rustix::fs::memfd_create("huge", rustix::fs::MemfdFlags::HUGETLB)?))
+    }),
+    denied("huge_pages_by_shared_memory", &[Errno::PERM], || {
+        call(libc::SYS_shmget, &[0, 2 << 20, 0o1600 | libc::SHM_HUGETLB as usize])
     }),
     judged("pipe_bomb", kernel_memory, || {
         let mut pipes = Vec::new();

@@ -17,6 +17,7 @@ mod exhaust;
 mod reach;
 mod read;
 mod see;
+mod server;
 mod world;
 
 use std::{
@@ -75,6 +76,7 @@ const GROUPS: &[(&str, &[Line])] = &[
     ("change", change::LINES),
     ("attack", attack::LINES),
     ("exhaust", exhaust::LINES),
+    ("server", server::LINES),
 ];
 
 fn main() -> ExitCode {
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Some(server::ARGUMENT) => server::run(),
         Some(AS_USER) => run(&arguments[1..]),
         Some(AMONG_DECOYS) => {
             reach::own_network();
