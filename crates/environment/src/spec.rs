@@ -124,7 +124,7 @@ pub(crate) fn arguments(family: Family, memory_mb: u32, place: &Place) -> Vec<Os
                 place.runtime.join("bootstrap.cjs").into(),
             ]
         }
-        Family::Python => ["-B", "-s", "-X", "utf8"]
+        Family::Python => ["-B", "-s", "-S", "-X", "utf8"]
             .into_iter()
             .map(OsString::from)
             .chain([place.runtime.join("bootstrap.py").into()])

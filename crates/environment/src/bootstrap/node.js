@@ -119,14 +119,6 @@ const { pathToFileURL } = require('url');
 const { format } = util;
 const { isNativeError } = util.types;
 
-// Started without a function, this process has time until it gets one: what most functions need is loaded meanwhile.
-if (!process.env.AWS_LAMBDA_FUNCTION_NAME) {
-  for (const name of ['async_hooks', 'buffer', 'crypto', 'dns', 'events', 'http', 'https', 'net', 'os', 'querystring',
-    'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'zlib']) {
-    require(name);
-  }
-}
-
 // ------------------------------------------------------------------------------------------------ log
 
 let requestId;
@@ -589,17 +581,59 @@ process.on('beforeExit', () => {
   if (act) act();
 });
 
+/**
+ * Started without a function, a process has time until it gets one: what most functions need is loaded meanwhile, and
+ * what loading and calling one takes is done once, so that it is compiled.
+ */
+async function warmUp() {
+  for (const name of ['async_hooks', 'buffer', 'crypto', 'dns', 'events', 'http', 'https', 'net', 'os', 'querystring',
+    'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'zlib']) {
+    require(name);
+  }
+  const Module = require('module');
+  const rehearsed = new Module(`${__dirname}/rehearsal.js`);
+  rehearsed._compile('exports.handler = async (event) => event;', rehearsed.id);
+  become({ ...process.env, REHEARSAL: '1' });
+  become(Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== 'REHEARSAL')));
+  nearestIsModule(__dirname, __dirname);
+  await loadModule(__dirname, '', 'rehearsal.json').catch(() => {});
+  const { console: own } = globalThis;
+  const kept = { ...own };
+  patchConsole();
+  Object.assign(own, kept);
+  constants = { callbacks: true };
+  handler = rehearsed.exports.handler;
+  const invocation = new Invocation({ sequence: 0n, about: { id: '', arn: '', deadline: 0 }, event: '{"a":[1,"b"]}' });
+  const answered = new Promise((resolve) => { invocation.answer = resolve; });
+  invocation.start();
+  await answered;
+  constants = handler = requestId = undefined;
+  whenEmpty = current = null;
+  // The young generation is collected now, or it would be within the first invocation.
+  const { getHeapSpaceStatistics } = require('v8');
+  const used = () => getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_used_size;
+  for (let before = 0, now = used(), tries = 0; now >= before && tries < 4096; tries += 1) {
+    before = now;
+    new Array(1024).fill(tries);
+    now = used();
+  }
+}
+
 /** Takes on the environment of the function: what a process gets by being started with it. */
 function become(environment) {
-  for (const name of Object.keys(process.env)) {
-    if (!(name in environment)) delete process.env[name];
+  const { env } = process;
+  for (const name of Object.keys(env)) {
+    if (!(name in environment)) delete env[name];
   }
-  for (const name of Object.keys(environment)) process.env[name] = environment[name];
+  for (const name of Object.keys(environment)) {
+    if (env[name] !== environment[name]) env[name] = environment[name];
+  }
   // Where modules are looked for is read from the environment once, at the start.
   require('module')._initPaths();
 }
 
 async function main() {
+  if (!process.env.AWS_LAMBDA_FUNCTION_NAME) await warmUp();
   constants = receive((bytes, kind, end) => {
     if (kind !== KIND.LOAD) reallyExit(1);
     return parse(bytes.toString('utf8', HEADER, end));
