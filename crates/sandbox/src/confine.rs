@@ -100,7 +100,7 @@ fn become_user(uid: u32, gid: u32) -> Result<(), (&'static str, Errno)> {
 }
 
 /// Whether the user namespace was made by somebody who may not give up groups.
-fn groups_are_fixed() -> bool {
+pub(crate) fn groups_are_fixed() -> bool {
     std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 

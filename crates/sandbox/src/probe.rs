@@ -17,7 +17,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{AddressFamily, SocketType, socket},
-    process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid},
     thread::{CapabilitySet, CapabilitySets, Gid, Uid},
 };
 
@@ -87,9 +87,10 @@ fn limited_by(groups: &Groups, controller: Controller) -> Outcome {
 fn limit_child_in(groups: &Groups) -> Result<(Group, OwnedFd), String> {
     let limits = Limits { memory_bytes: TRIAL_MEMORY_BYTES, pids: 1, cpu_millis: TRIAL_CPU_MILLIS, cpu_weight: 100 };
     let group = groups.create(TRIAL_GROUP, &limits).map_err(|error| error.to_string())?;
+    let few = groups.version(Controller::Pids).is_some();
     let started = group.entrances().map_err(|error| error.to_string()).and_then(|entrances| {
-        match sys::clone(0, None).map_err(|errno| format!("fork: {errno}"))? {
-            sys::Side::Child => sys::exit_now(reach_limits(entrances)),
+        match fork().map_err(|errno| format!("fork: {errno}"))? {
+            sys::Side::Child => sys::exit_now(reach_limits(entrances, few)),
             sys::Side::Parent { pidfd, .. } => Ok(pidfd),
         }
     });
@@ -102,18 +103,18 @@ fn limit_child_in(groups: &Groups) -> Result<(Group, OwnedFd), String> {
     }
 }
 
-/// In the child: enters the group, may not fork there, and takes memory until it is killed.
-fn reach_limits(entrances: Vec<OwnedFd>) -> i32 {
+/// In the child: enters the group, may not fork there if processes are `few`, and takes memory until it is killed.
+fn reach_limits(entrances: Vec<OwnedFd>, few: bool) -> i32 {
     if entrances.into_iter().any(|entrance| rustix::io::write(entrance, b"0") != Ok(1)) {
         return limit_child::NOT_IN_GROUP;
     }
-    match sys::clone(0, None) {
-        Ok(sys::Side::Child) => sys::exit_now(0),
-        Ok(sys::Side::Parent { pidfd, .. }) => {
+    match few.then(fork) {
+        Some(Ok(sys::Side::Child)) => sys::exit_now(0),
+        Some(Ok(sys::Side::Parent { pidfd, .. })) => {
             let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
             return limit_child::PROCESSES_UNLIMITED;
         }
-        Err(_) => {}
+        Some(Err(_)) | None => {}
     }
     // Written to, page by page: what is merely asked for does not count. Read again, or it would not have to be there.
     let taken = vec![1_u8; TRIAL_MEMORY_BYTES_WANTED];
@@ -180,6 +181,25 @@ impl Ended {
 
     fn code(&self) -> Option<i32> {
         self.status.as_ref().and_then(WaitIdStatus::exit_status)
+    }
+}
+
+/// Copies this process. A container's profile may hide `clone3`, and then it is just what is tried here that matters.
+#[expect(unsafe_code, reason = "neither the standard library nor rustix offers fork")]
+fn fork() -> Result<sys::Side, Errno> {
+    match sys::clone(0, None) {
+        Err(Errno::NOSYS) => {}
+        other => return other,
+    }
+    // SAFETY: takes no pointers. INVARIANT: this process has one thread ([`crate::serve`] sees to it), so the child
+    // lacks no thread that could hold a lock.
+    match unsafe { libc::fork() } {
+        0 => Ok(sys::Side::Child),
+        failed if failed < 0 => Err(Errno::AGAIN),
+        pid => {
+            let pid = Pid::from_raw(pid).ok_or(Errno::AGAIN)?;
+            Ok(sys::Side::Parent { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
+        }
     }
 }
 
@@ -284,7 +304,7 @@ const CONFINED: &[(Mechanism, Try)] = &[
 ];
 
 fn in_a_child(tried: Try) -> Outcome {
-    let pidfd = match sys::clone(0, None) {
+    let pidfd = match fork() {
         // An error number of the host fits into an exit code.
         Ok(sys::Side::Child) => sys::exit_now(tried().err().map_or(0, Errno::raw_os_error)),
         Ok(sys::Side::Parent { pidfd, .. }) => pidfd,

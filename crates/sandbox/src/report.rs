@@ -121,7 +121,7 @@ impl Report {
         match (confined, apart, self.works(UniqueUid)) {
             (true, true, true) if privileged => Tier::A1,
             (true, true, _) => Tier::A2,
-            (true, false, true) if privileged => Tier::B,
+            (true, false, true) => Tier::B,
             _ => Tier::C,
         }
     }
@@ -187,7 +187,8 @@ mod tests {
             (true, &[Network], Tier::B),
             (true, &[OwnRoot], Tier::B),
             (true, &[Namespaces, UniqueUid], Tier::C),
-            (false, &[Namespaces], Tier::C),
+            (false, &[Namespaces], Tier::B),
+            (false, &[Namespaces, UniqueUid], Tier::C),
             (true, &[Landlock], Tier::C),
             (true, &[Seccomp], Tier::C),
             (true, &[NoNewPrivileges], Tier::C),

@@ -19,6 +19,7 @@ use crate::{
     Report,
     cgroup::Groups,
     channel::{self, io_error},
+    confine,
     fault::{At, Fault},
     host::Host,
     identity::Identities,
@@ -171,8 +172,13 @@ fn enter_own_mounts() -> Result<bool, Fault> {
     match sys::own_mounts(false) {
         Ok(()) => {
             // Groups of who started us would go with every sandbox.
-            rustix::thread::set_thread_groups(&[]).at("leave all groups")?;
-            keep_only(KEPT).at("give up capabilities")?;
+            match rustix::thread::set_thread_groups(&[]) {
+                Err(Errno::PERM) if confine::groups_are_fixed() => {}
+                outcome => outcome.at("leave all groups")?,
+            }
+            // Where one user is all there is, each sandbox is that one, which is root to us: the host asks for more then.
+            let kept = if has_all_users() { KEPT } else { KEPT | CapabilitySet::SETFCAP };
+            keep_only(kept).at("give up capabilities")?;
             // What it has open (all sandboxes) is nobody's business, not even of the same user.
             set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
             Ok(true)

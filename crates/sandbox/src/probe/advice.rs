@@ -82,6 +82,9 @@ fn remedy(mechanism: Mechanism, errno: Errno, surroundings: &Surroundings) -> &'
             "AppArmor restricts user namespaces: load a profile for portcullis that allows userns, or set sysctl \
              kernel.apparmor_restrict_unprivileged_userns=0, or start it as root"
         }
+        Mechanism::UniqueUid => {
+            "give it the capabilities SYS_ADMIN, SETUID, SETGID and SETFCAP, or start it as an ordinary user"
+        }
         _ if errno == Errno::NOSYS => "it takes Linux 5.14 or newer",
         _ if surroundings.root => CONTAINER,
         _ => "start it as root",
