@@ -114,18 +114,26 @@ impl Backend for Control {
         function: &Lane,
         role_arn: &str,
         destination_arn: &str,
-    ) -> std::result::Result<Attribution, String> {
+    ) -> Result<std::result::Result<Attribution, String>> {
         const MISSING: &str = "there is no such function, or its account does not let the execution role invoke it";
-        let key = QualifierKey::parse(destination_arn).ok_or("it is no ARN of a function")?;
-        let found = self.0.function(FunctionKey::from(&key)).await.ok_or(MISSING)?;
-        let target = Arc::clone(found.target(&key.qualifier).ok_or(MISSING)?);
-        let acting = Acting::function(&function.name);
+        let Some(key) = QualifierKey::parse(destination_arn) else {
+            return Ok(Err("it is no ARN of a function".into()));
+        };
+        let lane = Lane { account: key.account.clone(), region: key.region.clone(), name: key.function.clone() };
+        let Some(found) = self.find(&lane, &key.qualifier).await? else { return Ok(Err(MISSING.into())) };
+        let (acting, target) = (Acting::function(&function.name), found.target.1);
         let permitted = self.0.permit_role(acting, &target, &key, destination_arn, role_arn, &function.account).await;
-        permitted.map_err(|error| match error {
+        let error = match permitted {
+            Ok(attribution) => return Ok(Ok(attribution)),
+            Err(error) => error,
+        };
+        // A role that could not be read looks like one that is not there: asked again if nothing can be read.
+        self.is_stored(function).await?;
+        Ok(Err(match error {
             InvokeError::NotPermitted(refused) => refused.why,
             InvokeError::CannotAssumeRole(role) => format!("the execution role {role} cannot be assumed by Lambda"),
             InvokeError::TimedOut | InvokeError::Run(_) => MISSING.to_owned(),
-        })
+        }))
     }
 
     fn uuid(&self) -> String {

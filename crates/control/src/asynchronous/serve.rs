@@ -16,8 +16,8 @@ use super::{
 };
 use crate::invoker::Attribution;
 
-/// Wait before the store is asked again to take what a try came to.
-const SETTLE_RETRY: Duration = Duration::from_secs(1);
+/// Wait before the store is asked again for what a try must know or keep at its end.
+const SETTLE_RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(1) };
 
 /// What a function's configuration says of its events.
 #[derive(Debug, Clone)]
@@ -61,14 +61,16 @@ pub(crate) trait Backend: Send + Sync {
     ) -> impl Future<Output = std::result::Result<Outcome, RunError>> + Send;
     /// Whether `role_arn`, the execution role of `function`, may invoke a destination; who its records name then.
     ///
+    /// The inner error is why not, for the log.
+    ///
     /// # Errors
-    /// Why not, for the log.
+    /// 5xx when that cannot be found out.
     fn permit(
         &self,
         function: &Lane,
         role_arn: &str,
         destination_arn: &str,
-    ) -> impl Future<Output = std::result::Result<Attribution, String>> + Send;
+    ) -> impl Future<Output = Result<std::result::Result<Attribution, String>>> + Send;
     /// A new request id.
     fn uuid(&self) -> String;
 }
@@ -254,10 +256,15 @@ impl<B: Backend> End<'_, B> {
             _ => &self.configured.on_failure,
         };
         let Some(destination) = destination else { return Settled::Ended(None) };
-        let told = match self.backend.permit(lane, &self.role_arn, destination).await {
-            Ok(attribution) => self.destined(destination, attribution, condition),
-            Err(why) => Err(why),
+        let permitted = loop {
+            match self.backend.permit(lane, &self.role_arn, destination).await {
+                Ok(permitted) => break permitted,
+                // The function has run, so the end of its event is not put off but waited for.
+                Err(error) => tracing::error!(request_id, cause = ?error.cause, "a destination cannot be looked up"),
+            }
+            tokio::time::sleep(SETTLE_RETRY).await;
         };
+        let told = permitted.and_then(|attribution| self.destined(destination, attribution, condition));
         match told {
             Ok(event) => Settled::Ended(Some(event)),
             Err(why) => {

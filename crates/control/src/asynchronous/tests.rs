@@ -64,6 +64,8 @@ struct Fake {
     stopped: Mutex<bool>,
     refuses: Mutex<bool>,
     broken: Mutex<Option<Broken>>,
+    /// How often a destination cannot be looked up.
+    unreadable: Mutex<u32>,
     /// Whether the destination tells itself of its own end, as two that tell each other would.
     chained: Mutex<bool>,
     ids: AtomicU64,
@@ -152,11 +154,20 @@ impl Backend for Fake {
         _function: &Lane,
         role_arn: &str,
         _destination_arn: &str,
-    ) -> std::result::Result<Attribution, String> {
-        if *self.refuses.lock().unwrap() {
-            return Err("the role may not".into());
+    ) -> Result<std::result::Result<Attribution, String>> {
+        let unreadable = {
+            let mut left = self.unreadable.lock().unwrap();
+            let unreadable = *left > 0;
+            *left = left.saturating_sub(1);
+            unreadable
+        };
+        if unreadable {
+            return Err(ServiceError::internal("no disk"));
         }
-        Ok(Attribution { username: Some(role_arn.to_owned()), ..Attribution::default() })
+        if *self.refuses.lock().unwrap() {
+            return Ok(Err("the role may not".into()));
+        }
+        Ok(Ok(Attribution { username: Some(role_arn.to_owned()), ..Attribution::default() }))
     }
 
     fn uuid(&self) -> String {
@@ -212,6 +223,7 @@ impl World {
             stopped: Mutex::default(),
             refuses: Mutex::default(),
             broken: Mutex::default(),
+            unreadable: Mutex::default(),
             chained: Mutex::default(),
             ids: AtomicU64::new(0),
         };
@@ -498,6 +510,18 @@ async fn a_store_that_cannot_be_read_drops_no_event() {
     *world.fake.broken.lock().unwrap() = None;
     world.pass(1).await;
     assert_eq!((world.fake.times_s("f"), world.left()), (vec![1 + 2 + 4], 0));
+}
+
+#[tokio::test]
+async fn an_end_is_told_once_its_destination_can_be_looked_up() {
+    let world = World::new();
+    world.configure(0, 21_600, true, true);
+    world.fake.does("f", &[Does::Answers("1")]);
+    *world.fake.unreadable.lock().unwrap() = 3;
+    world.queue.accept(&event("1", "f", "{}")).unwrap();
+    world.pass(10).await;
+    assert_eq!(world.fake.told()["requestContext"]["condition"], "Success");
+    assert_eq!(world.fake.seen("f").len(), 1, "it ran once all the same");
 }
 
 #[tokio::test]
