@@ -95,7 +95,7 @@ async fn await_standby(supervisor: &Supervisor) -> Result<()> {
     Ok(())
 }
 
-/// Memory that is nobody else's, of a runtime of ours that has no code; there is one kind at a time.
+/// Memory that is nobody else's and no copy of a file, of a runtime of ours that has no code; there is one kind at a time.
 fn private_mib(language: Language) -> Option<f64> {
     let bootstrap = match language {
         Language::Node => "bootstrap.cjs",
@@ -109,7 +109,7 @@ fn private_mib(language: Language) -> Option<f64> {
         let Some(rollup) = rollup else { continue };
         let kib: f64 = rollup
             .lines()
-            .filter(|line| line.starts_with("Private_"))
+            .filter(|line| line.starts_with("Private_Dirty:"))
             .filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
             .sum();
         found.push(kib / 1_024.0);

@@ -46,7 +46,9 @@ impl Raw {
                 vec!["-B".into(), "-s".into(), "-X".into(), "utf8".into(), bootstrap("bootstrap.py")]
             }
         };
-        let variables = [("PATH", "/usr/bin:/bin"), ("LANG", "en_US.UTF-8"), ("TZ", ":UTC")];
+        // With the name it knows that it is no standby.
+        let name = ("AWS_LAMBDA_FUNCTION_NAME", "authorizer");
+        let variables = [("PATH", "/usr/bin:/bin"), ("LANG", "en_US.UTF-8"), ("TZ", ":UTC"), name];
         let spec = Spec {
             program: interpreter,
             arguments,

@@ -7,15 +7,19 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Cursor, Read, Seek, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, ZipArchive};
+
+mod tree;
+
+use tree::Tree;
 
 /// Size of a zip given inline or by S3, bytes.
 pub const ZIP_BYTES_MAX: u64 = 52_428_800;
@@ -83,9 +87,9 @@ impl PackageError {
 }
 
 /// Where the contents of entries go.
-enum Sink<'a> {
+enum Sink {
     Nowhere,
-    Tree(&'a Path),
+    Tree(Tree),
 }
 
 /// Checks a zip by inflating all of it, writing nothing. CPU-bound: up to about a second at the limits.
@@ -93,7 +97,7 @@ enum Sink<'a> {
 /// # Errors
 /// [`PackageError`] as AWS words it.
 pub fn inspect(zip: &[u8]) -> Result<Inspected, PackageError> {
-    let unpacked = walk(Cursor::new(zip), zip.len() as u64, &Sink::Nowhere)?;
+    let unpacked = walk(Cursor::new(zip), zip.len() as u64, &mut Sink::Nowhere)?;
     let digest = Sha256::digest(zip);
     Ok(Inspected {
         sha256_base64: base64::engine::general_purpose::STANDARD.encode(digest),
@@ -122,7 +126,8 @@ pub fn unpack(zip: &Path, into_root: &Path) -> Result<PathBuf, PackageError> {
     fs::create_dir_all(into_root).map_err(PackageError::Io)?;
     let building = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(into_root).map_err(PackageError::Io)?;
     let length = bytes.len() as u64;
-    walk(Cursor::new(bytes), length, &Sink::Tree(building.path()))?;
+    let tree = Tree::open(building.path()).map_err(PackageError::Io)?;
+    walk(Cursor::new(bytes), length, &mut Sink::Tree(tree))?;
     fs::set_permissions(building.path(), fs::Permissions::from_mode(0o755)).map_err(PackageError::Io)?;
     File::open(building.path()).and_then(|directory| directory.sync_all()).map_err(PackageError::Io)?;
     match fs::rename(building.path(), &target) {
@@ -137,7 +142,7 @@ pub fn unpack(zip: &Path, into_root: &Path) -> Result<PathBuf, PackageError> {
 }
 
 /// Goes through every entry, inflating to `sink`; gives the unpacked size.
-fn walk<R: Read + Seek>(reader: R, length: u64, sink: &Sink<'_>) -> Result<u64, PackageError> {
+fn walk<R: Read + Seek>(reader: R, length: u64, sink: &mut Sink) -> Result<u64, PackageError> {
     if length > ZIP_BYTES_MAX * 6 {
         return Err(PackageError::TooLarge);
     }
@@ -173,8 +178,8 @@ fn walk<R: Read + Seek>(reader: R, length: u64, sink: &Sink<'_>) -> Result<u64, 
                     return Err(PackageError::Malformed("a directory with contents".into()));
                 }
                 plan.directory(&parts)?;
-                if let Sink::Tree(root) = sink {
-                    make_directory(root, &parts)?;
+                if let Sink::Tree(tree) = sink {
+                    tree.directory(&parts).map_err(PackageError::Io)?;
                 }
             }
             (TYPE_LINK, false) => {
@@ -189,7 +194,9 @@ fn walk<R: Read + Seek>(reader: R, length: u64, sink: &Sink<'_>) -> Result<u64, 
                 plan.leaf(&parts)?;
                 let written = match sink {
                     Sink::Nowhere => copy(&mut entry, &mut io::sink(), budget)?,
-                    Sink::Tree(root) => write_file(root, &parts, mode, &mut entry, budget)?,
+                    Sink::Tree(tree) => {
+                        copy(&mut entry, &mut tree.file(&parts, mode).map_err(PackageError::Io)?, budget)?
+                    }
                 };
                 budget = budget.checked_sub(written).ok_or(PackageError::TooLarge)?;
             }
@@ -197,10 +204,9 @@ fn walk<R: Read + Seek>(reader: R, length: u64, sink: &Sink<'_>) -> Result<u64, 
         }
     }
     plan.check_links()?;
-    if let Sink::Tree(root) = sink {
+    if let Sink::Tree(tree) = sink {
         for (parts, target) in &plan.links {
-            let (path, parent) = place(root, parts);
-            fs::create_dir_all(parent).and_then(|()| symlink(target, &path)).map_err(PackageError::Io)?;
+            tree.link(parts, target).map_err(PackageError::Io)?;
         }
     }
     Ok(UNPACKED_BYTES_MAX - budget)
@@ -312,32 +318,6 @@ fn components(name: &[u8]) -> Result<Vec<String>, PackageError> {
         return Err(refused("a name is too deep"));
     }
     Ok(parts)
-}
-
-fn place(root: &Path, parts: &[String]) -> (PathBuf, PathBuf) {
-    let path = parts.iter().fold(root.to_owned(), |path, part| path.join(part));
-    let parent = path.parent().map_or_else(|| root.to_owned(), Path::to_owned);
-    (path, parent)
-}
-
-fn make_directory(root: &Path, parts: &[String]) -> Result<(), PackageError> {
-    fs::create_dir_all(place(root, parts).0).map_err(PackageError::Io)
-}
-
-fn write_file(
-    root: &Path,
-    parts: &[String],
-    mode: u32,
-    entry: &mut impl Read,
-    budget: u64,
-) -> Result<u64, PackageError> {
-    let (path, parent) = place(root, parts);
-    fs::create_dir_all(parent).map_err(PackageError::Io)?;
-    // Readable by all whatever the zip says (AWS answers with a permission error at run time instead); no setuid.
-    let mode = mode & 0o755 | 0o444;
-    // `create_new` neither follows a link nor opens what another entry made.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(PackageError::Io)?;
-    copy(entry, &mut file, budget)
 }
 
 /// Copies at most `budget` bytes; one more is a refusal, whatever the headers said.
