@@ -115,10 +115,18 @@ fn close_with_exec(first: u32) -> Result<(), Errno> {
 /// No signal is blocked or ignored: `execve` would hand both on, and a runtime starts from neither.
 #[expect(unsafe_code, reason = "rustix does not offer sigaction and sigprocmask")]
 fn reset_signals() -> Result<(), Errno> {
+    /// `struct sigaction` of the kernel, all zeroes: the default disposition, no flags, an empty mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Of a set of signals, bytes.
+    const SET_BYTES: usize = 8;
     for signal in 1..=SIGNALS {
-        // SAFETY: the default disposition is no function of ours. What may not be changed (KILL, STOP, the C
-        // library's own two) is refused, and is at its default anyhow.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // By number, since the C library keeps two signals to itself, which may have been inherited as ignored.
+        // SAFETY: the structure lives through the call, and the default disposition is no function of ours. What may
+        // not be changed (KILL, STOP) is refused, and is at its default anyhow.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SET_BYTES);
+        }
     }
     // SAFETY: all zeroes is a valid set, which `sigemptyset` then makes the empty one.
     let result = unsafe {

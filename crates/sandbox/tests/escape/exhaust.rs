@@ -25,6 +25,8 @@ const BOMB_BYTES: usize = 1 << 30;
 const CHUNK_BYTES: usize = 1 << 20;
 
 pub const LINES: &[Line] = &[
+    judged("limits_of_a_process", limits, || fs::read_to_string("/proc/self/limits")),
+    judged("signals_of_a_process", signals, || fs::read_to_string("/proc/self/status")),
     judged("fork_bomb", processes, || {
         let mut children = 0_u64;
         while Command::new("/bin/sleep").arg("100").spawn().is_ok() && children < 5_000 {
@@ -204,6 +206,41 @@ pub const LINES: &[Line] = &[
 
 fn small() -> Request {
     Request { memory_bytes: MEMORY_BYTES, tmp_bytes: TMP_BYTES, ..request() }
+}
+
+/// Soft and hard, in the words of the kernel. A lower one of the host stays, so that is what is compared.
+fn limits(world: &World, line: &Line) {
+    let own = fs::read_to_string("/proc/self/limits").unwrap();
+    let inside = world.run(line);
+    for (name, most) in [
+        ("Max open files", 1_024),
+        ("Max processes", 1_024),
+        ("Max core file size", 0),
+        ("Max locked memory", 64 << 10),
+        ("Max msgqueue size", 0),
+        ("Max pending signals", 1_024),
+        ("Max nice priority", 0),
+        ("Max realtime priority", 0),
+    ] {
+        let hard = |text: &str| -> Option<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        assert_eq!(hard(inside.told()), Some(hard(&own).map_or(most, |own| own.min(most))), "{name}");
+    }
+}
+
+/// None is ignored or blocked: a pipe that nobody reads must end who writes to it.
+fn signals(world: &World, line: &Line) {
+    let ended = world.run(line);
+    for name in ["SigBlk", "SigIgn"] {
+        let line = ended.told().lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        // This program itself ignores one, as every Rust program does: a broken pipe (13).
+        let ignored = u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap() & !(1 << 12);
+        assert_eq!(ignored, 0, "{name}");
+    }
+    let shell = world.run_shell("grep -E 'Sig(Blk|Ign)' /proc/self/status");
+    assert_eq!(shell.told(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
 }
 
 /// The limit of the group, or where there is none of the user.

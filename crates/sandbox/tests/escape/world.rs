@@ -98,6 +98,20 @@ impl World {
         ended
     }
 
+    /// Runs a script of a shell, which unlike this program starts as anything does.
+    pub fn run_shell(&self, script: &str) -> Ended {
+        let exec = Exec {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            directory: "/".into(),
+        };
+        let mut launched = self.launcher.launch(&request(), &exec).unwrap();
+        let ended = self.end(&mut launched);
+        self.launcher.reap(launched.id).unwrap();
+        ended
+    }
+
     pub fn launch(&self, line: &Line, request: &Request, more: &[(&str, String)]) -> Launched {
         let mut environment: BTreeMap<String, String> = self.decoys.variables();
         environment.insert("STORE".into(), self.host_path("store.db").display().to_string());
