@@ -12,12 +12,14 @@ HERE = Path(__file__).parent
 
 
 def archive(files: dict[str, bytes | str]) -> bytes:
-    """A zip with these files, mode 0644, deterministic."""
+    """A zip with these files, deterministic. Mode 0755 for programs and scripts, 0644 for the rest."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o100644 << 16
+            start = content[:4].encode() if isinstance(content, str) else content[:4]
+            mode = 0o100755 if start.startswith(b"#!") or start == b"\x7fELF" else 0o100644
+            entry.external_attr = mode << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             bundle.writestr(entry, content)
     return buffer.getvalue()

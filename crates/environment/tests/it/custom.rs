@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use lambda::invoke::Revision;
 
-use crate::world::{REQUEST_ID, World, program};
+use crate::world::{CLIENT_CONTEXT, REQUEST_ID, World, program};
 
 /// A custom runtime of a few lines over plain sockets; `serve(event, headers, post)` is the function's.
 const RUNTIME: &str = r#"
@@ -82,13 +82,12 @@ def serve(event, headers, at):
 loop(serve)
 "#,
     );
-    let context = r#"{"custom":{"k":"v"},"client":{"app_title":"t"}}"#;
     let headers = serde_json::json!([
         "application/json",
         REQUEST_ID,
         "arn:aws:lambda:us-east-1:111122223333:function:authorizer",
         "Root=1-5759e988-bd862e3fe1be46a994272793",
-        context,
+        CLIENT_CONTEXT,
         null,
         13
     ]);
@@ -283,5 +282,42 @@ async fn a_wrapper_starts_the_runtime_in_its_own_way() {
     let mut function = world.function("python3.11", &[("app.py", "def handler(e, c): pass\n"), ("wrap", &client)]);
     function.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/var/task/wrap".into());
     assert_eq!(world.result(&function, "3").await, "[true, 3]");
+    world.close().await;
+}
+
+/// What AWS's crate makes of the Runtime API, unmodified.
+#[tokio::test]
+#[ignore = "needs LAMBDA_RUNTIME_CLIENT: the program built from conformance/clients/lambda-runtime"]
+async fn a_function_on_awss_crate_is_served() {
+    let world = World::new();
+    let program = std::fs::read(std::env::var_os("LAMBDA_RUNTIME_CLIENT").expect("LAMBDA_RUNTIME_CLIENT")).unwrap();
+    let mut function = world.package("provided.al2023", &[("bootstrap", &program)]);
+    for _ in 0..200 {
+        assert_eq!(world.result(&function, "{\"a\":[1,\"\u{fc}\"]}").await, "{\"a\":[1,\"\u{fc}\"]}");
+    }
+    let context: serde_json::Value =
+        serde_json::from_str(&world.result(&function, r#"{"way":"context"}"#).await).unwrap();
+    let arn = "arn:aws:lambda:us-east-1:111122223333:function:authorizer";
+    let expected = serde_json::json!([REQUEST_ID, arn, "authorizer", 128, true]);
+    assert_eq!(context.as_array().unwrap()[..5], expected.as_array().unwrap()[..]);
+    assert_eq!(context[6]["custom"]["k"], "v");
+    assert_eq!(world.error(&function, r#"{"way":"error"}"#).await["errorMessage"], "it says no");
+    let panicked = world.error(&function, r#"{"way":"panic"}"#).await;
+    assert!(panicked["errorMessage"].as_str().unwrap().contains("it gives up"), "{panicked}");
+    assert_eq!(world.result(&function, r#"{"way":"large"}"#).await.len(), 5_000_002);
+    assert_eq!(world.supervisor.warm_count(), 1, "all of them were one environment");
+    let exited = world.error(&function, r#"{"way":"exit"}"#).await;
+    assert!(exited["errorMessage"].as_str().unwrap().ends_with("exit status 5"), "{exited}");
+    function.handler = "streams".into();
+    let streamed = world.result(&function, "{}").await;
+    assert!(
+        streamed.starts_with("{\"statusCode\":200,") && streamed.ends_with("\0\0\0\0\0\0\0\0one two three"),
+        "{streamed}"
+    );
+    // The crate writes its trailers into the body, where they are body and nothing else.
+    assert!(world.result(&function, r#"{"way":"break"}"#).await.contains("Runtime.StreamError"));
+    function.timeout_s = 1;
+    function.handler = "serve".into();
+    assert_eq!(world.error(&function, r#"{"way":"hang"}"#).await["errorType"], "Sandbox.Timedout");
     world.close().await;
 }

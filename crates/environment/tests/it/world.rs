@@ -151,7 +151,8 @@ impl World {
     pub async fn result(&self, revision: &Revision, event: &str) -> String {
         let outcome = self.invoke(revision, event).await;
         let text = String::from_utf8(outcome.payload.to_vec()).unwrap();
-        assert_eq!(outcome.function_error, None, "{text}");
+        let log = outcome.log_tail.map(|tail| String::from_utf8_lossy(&tail).into_owned()).unwrap_or_default();
+        assert_eq!(outcome.function_error, None, "{text}\n{log}");
         text
     }
 
@@ -180,6 +181,9 @@ impl World {
     }
 }
 
+/// With the names of members that both Python's and Rust's clients of AWS read.
+pub const CLIENT_CONTEXT: &str = r#"{"custom":{"k":"v"},"environment":{},"client":{"installation_id":"i","app_title":"t","app_version_name":"1","app_version_code":"1","app_package_name":"p"}}"#;
+
 pub const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
 pub fn invocation(event: &str) -> Invocation {
@@ -188,7 +192,7 @@ pub fn invocation(event: &str) -> Invocation {
         invoked_arn: "arn:aws:lambda:us-east-1:111122223333:function:authorizer".into(),
         payload: Bytes::copy_from_slice(event.as_bytes()),
         trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793".into()),
-        client_context: Some(r#"{"custom":{"k":"v"},"client":{"app_title":"t"}}"#.into()),
+        client_context: Some(CLIENT_CONTEXT.into()),
         log_tail: true,
     }
 }
