@@ -138,7 +138,7 @@ pub(crate) fn on_reactor(watch: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// Memory of a process, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Resident now.
+    /// What its processes have in use now; files are not in it.
     pub now: u64,
     /// Most that ever was.
     pub peak: u64,

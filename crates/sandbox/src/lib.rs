@@ -95,7 +95,7 @@ pub struct Launched {
 
 /// Open files of the sandbox's control group, read with `pread` at offset 0.
 pub struct Usage {
-    /// Memory in use now, bytes, decimal.
+    /// What memory is in use for now (`memory.stat`); read it with [`Usage::memory_bytes`].
     pub current: OwnedFd,
     /// Most that ever was, bytes, decimal.
     pub peak: OwnedFd,

@@ -330,12 +330,12 @@ impl Group {
         let open = |file: &str| File::open(memory.directory.join(file)).map(OwnedFd::from);
         Ok(Some(match memory.version {
             Version::One => Usage {
-                current: open("memory.usage_in_bytes")?,
+                current: open("memory.stat")?,
                 peak: open("memory.max_usage_in_bytes")?,
                 events: open("memory.oom_control")?,
             },
             Version::Two => Usage {
-                current: open("memory.current")?,
+                current: open("memory.stat")?,
                 // Before Linux 5.19 no peak is kept.
                 peak: open("memory.peak").or_else(|_| open("memory.current"))?,
                 events: open("memory.events")?,

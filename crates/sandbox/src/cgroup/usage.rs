@@ -8,12 +8,13 @@ use crate::Usage;
 const TEXT_BYTES_MAX: usize = 1_024;
 
 impl Usage {
-    /// Memory in use now, bytes: everything inside, `/tmp` included.
+    /// Memory that processes inside have in use now, bytes. Files in `/tmp` and memory shared by them are not in it: the
+    /// limit has room for those besides.
     ///
     /// # Errors
     /// When the group is gone.
     pub fn memory_bytes(&self) -> io::Result<u64> {
-        number(&text(&self.current)?)
+        anonymous(&text(&self.current)?)
     }
 
     /// The most memory that was ever in use, bytes. Where the host does not keep it (version 2 before Linux 5.19)
@@ -46,6 +47,12 @@ fn number(text: &str) -> io::Result<u64> {
     text.trim().parse().map_err(|_| io::Error::other(format!("no number in a control group: {:?}", text.trim())))
 }
 
+/// What processes have for themselves: `anon` in version 2, `rss` in version 1.
+fn anonymous(text: &str) -> io::Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("anon ").or_else(|| line.strip_prefix("rss ")));
+    number(line.ok_or_else(|| io::Error::other("this host does not tell what memory is for"))?)
+}
+
 /// The `oom_kill` line, which `memory.events` and `memory.oom_control` write alike.
 fn kills(text: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -55,6 +62,13 @@ fn kills(text: &str) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_versions_tell_processes_from_files() {
+        assert_eq!(anonymous("anon 4096\nfile 8192\nanon_thp 0\n").unwrap(), 4096);
+        assert_eq!(anonymous("cache 8192\nrss 4096\nrss_huge 0\n").unwrap(), 4096);
+        assert!(anonymous("cache 8192\n").is_err());
+    }
 
     #[test]
     fn both_versions_count_kills_on_a_line_of_its_own() {
