@@ -9,14 +9,14 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
-    Error, Exec, LAUNCHER_ARGUMENT, Launched, Options, Report, Request, SandboxId, Usage,
+    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Report, Request, SandboxId, Usage,
     channel::{self, io_error},
     protocol::{Command, Reply},
     serve::CHANNEL,
@@ -38,7 +38,10 @@ pub struct Launcher {
     channel: OwnedFd,
     /// Whose turn it is to ask. INVARIANT: one request is unanswered at most, so a reply is the last request's.
     turn: Mutex<Turn>,
-    report: Report,
+    /// Once the launcher has told it.
+    report: OnceLock<Report>,
+    /// To be provided as soon as it has.
+    binds: Vec<(PathBuf, PathBuf)>,
     child: Mutex<Child>,
     pidfd: OwnedFd,
 }
@@ -50,42 +53,58 @@ struct Turn {
 }
 
 impl Launcher {
-    /// Starts the launcher from `program` (normally `/proc/self/exe`) and waits for what its probes found.
+    /// Starts the launcher from `program` (normally `/proc/self/exe`), which begins to find out what this host can do.
+    ///
+    /// Does not wait for that: a server has other things to do at its start. Whatever is asked first waits.
     ///
     /// The program is run with [`LAUNCHER_ARGUMENT`] alone, an empty environment and the caller's standard error, and
     /// must then call [`crate::serve`]. A host that cannot isolate is no error here: the report says so.
     ///
     /// # Errors
-    /// When the process cannot be started or does not answer, or one of the binds cannot be provided.
+    /// When the process cannot be started.
     pub fn start(program: &Path, options: &Options) -> io::Result<Launcher> {
         let (channel, theirs) = channel::pair().map_err(io_error)?;
         let child = spawn(program, &theirs)?;
         drop(theirs);
-        let mut launcher = Launcher {
+        let launcher = Launcher {
             pidfd: pidfd_of(&child)?,
             child: Mutex::new(child),
             channel,
             turn: Mutex::new(Turn { buffer: channel::Buffer::new(), next: FIRST_ID }),
-            report: Report { tier: crate::Tier::C, probes: Vec::new() },
+            report: OnceLock::new(),
+            binds: options.binds.clone(),
         };
         let prepare = Command::Prepare {
             runtime_dir: options.runtime_dir.clone(),
             memory_bytes_total: options.memory_bytes_total,
         };
-        match launcher.ask(&prepare, &[]).map_err(|error| error.source)? {
-            (Reply::Report(report), _) => launcher.report = report,
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-        if launcher.report.tier >= crate::Tier::A2 {
-            launcher.provide(&options.binds).map_err(io::Error::other)?;
-        }
+        let prepare = prepare.encode().map_err(io::Error::other)?;
+        channel::send(&launcher.channel, &prepare, &[]).map_err(io_error)?;
         Ok(launcher)
     }
 
-    /// What this host can isolate, found by doing it.
+    /// What this host can isolate, found by doing it. Waits for it at the first call.
+    ///
+    /// A launcher that does not answer, or cannot provide what it was started to provide, isolates nothing.
     #[must_use]
     pub fn report(&self) -> &Report {
-        &self.report
+        self.report.get_or_init(|| {
+            let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = match self.hear(&mut turn) {
+                Ok((Reply::Report(report), _)) => Ok(report),
+                Ok(_) => Err("the launcher answers something else".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            let provided = told.and_then(|report| {
+                let binds = if report.tier >= crate::Tier::A2 { self.binds.as_slice() } else { &[] };
+                for (host, inside) in binds {
+                    let command = Command::Provide { host: host.clone(), inside: inside.clone() };
+                    self.ask_in_turn(&mut turn, &command, &[]).map_err(|error| error.to_string())?;
+                }
+                Ok(report)
+            });
+            provided.unwrap_or_else(|reason| Report::new(false, vec![(Mechanism::Namespaces, Err(reason))]))
+        })
     }
 
     /// A descriptor that becomes readable when the launcher has ended; every sandbox has then been killed.
@@ -120,6 +139,7 @@ impl Launcher {
         let ((output, output_end), (status, status_end)) = (pipe()?, pipe()?);
         let (ahead, behind) = exec.split_at_checked(EXEC_BYTES_AHEAD).unwrap_or((&exec, &[]));
         socket.write_all(ahead).map_err(|error| failed("send what to run", error))?;
+        let _ = self.report();
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let id = turn.next;
         turn.next = id.saturating_add(1);
@@ -171,6 +191,8 @@ impl Launcher {
 
     /// One request and its answer.
     fn ask(&self, command: &Command, files: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), Error> {
+        // The first answer is the report.
+        let _ = self.report();
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.ask_in_turn(&mut turn, command, files)
     }
@@ -182,9 +204,16 @@ impl Launcher {
         files: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), Error> {
         let bytes = command.encode().map_err(|error| failed("ask the launcher", io::Error::other(error)))?;
+        match channel::send(&self.channel, &bytes, files) {
+            Ok(()) => self.hear(turn),
+            Err(error) => Err(self.give_up(io_error(error))),
+        }
+    }
+
+    /// The next answer.
+    fn hear(&self, turn: &mut Turn) -> Result<(Reply, Vec<OwnedFd>), Error> {
         let buffer = &mut turn.buffer;
-        let answer = channel::send(&self.channel, &bytes, files)
-            .and_then(|()| channel::readable_within(&self.channel, REPLY_MS_MAX))
+        let answer = channel::readable_within(&self.channel, REPLY_MS_MAX)
             .and_then(|answered| if answered { Ok(()) } else { Err(rustix::io::Errno::TIMEDOUT) })
             .and_then(|()| channel::receive(&self.channel, buffer));
         let reply = match answer {
@@ -198,11 +227,14 @@ impl Launcher {
             },
             Err(error) => Err(io_error(error)),
         };
-        reply.map_err(|error| {
-            // Whatever it may still answer would be taken for the answer to another question.
-            self.end_launcher();
-            failed("ask the launcher", error)
-        })
+        reply.map_err(|error| self.give_up(error))
+    }
+
+    /// After an answer that did not come or made no sense.
+    fn give_up(&self, error: io::Error) -> Error {
+        // Whatever it may still answer would be taken for the answer to another question.
+        self.end_launcher();
+        failed("ask the launcher", error)
     }
 
     /// Kills the launcher; the kernel then kills the sandboxes.
