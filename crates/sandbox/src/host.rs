@@ -187,13 +187,8 @@ impl Host {
             let limits = Limits { memory_bytes: BLANK_MEMORY_BYTES, ..Limits::default() };
             sandbox.group = Some(groups.create(name, &limits).map_err(group_fault)?);
         }
-        let into = sandbox.group.as_ref().map(Group::clone_into).transpose().map_err(group_fault)?.flatten();
-        let entrances = match &sandbox.group {
-            Some(group) if into.is_none() => group.entrances().map_err(group_fault)?,
-            _ => Vec::new(),
-        };
         let (ours, theirs) = channel::pair().at("make a socket")?;
-        let cloned = sys::clone(sys::NAMESPACES, into.as_ref().map(AsFd::as_fd)).at("clone3 with namespaces")?;
+        let (cloned, entrances) = clone_into(sandbox.group.as_ref())?;
         let (pid, pidfd) = match cloned {
             sys::Side::Parent { pid, pidfd } => (pid, pidfd),
             sys::Side::Child => {
@@ -398,6 +393,19 @@ fn purpose(
     }
     files.extend(listeners);
     Ok(files)
+}
+
+/// Clones into all namespaces. The child is in the control group from the start (version 2), or gets the files by which
+/// it enters.
+fn clone_into(group: Option<&Group>) -> Result<(sys::Side, Vec<OwnedFd>), Fault> {
+    if let Some(directory) = group.map(Group::clone_into).transpose().map_err(group_fault)?.flatten()
+        && let Ok(cloned) = sys::clone(sys::NAMESPACES, Some(directory.as_fd()))
+    {
+        return Ok((cloned, Vec::new()));
+    }
+    // Before Linux 5.7, and where the host lets a group be entered but not be started in.
+    let entrances = group.map_or(Ok(Vec::new()), Group::entrances).map_err(group_fault)?;
+    Ok((sys::clone(sys::NAMESPACES, None).at("clone3 with namespaces")?, entrances))
 }
 
 /// With a pid limit always; a cap or weight of 0 leaves those to the host.

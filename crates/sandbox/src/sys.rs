@@ -193,3 +193,50 @@ pub(crate) fn wait_any() -> Result<(i32, i32), Errno> {
 fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+    use super::*;
+
+    /// Neither allocates nor locks: other threads of the tests may hold what a child would wait for.
+    fn is_in(group: &[u8]) -> i32 {
+        let mut text = [0; 4_096];
+        let Ok(file) = rustix::fs::open(c"/proc/self/cgroup", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())
+        else {
+            return 2;
+        };
+        let read = rustix::io::read(file, &mut text).unwrap_or(0);
+        i32::from(!text[..read].windows(group.len()).any(|part| part == group))
+    }
+
+    #[test]
+    #[expect(clippy::print_stdout, reason = "a test that shows nothing says so")]
+    fn a_child_begins_in_the_group_it_is_given() {
+        let name = format!("portcullis-test-{}", std::process::id());
+        let mounted = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let Some(group) = mounted
+            .into_iter()
+            .filter(|mount| mount.join("cgroup.controllers").exists())
+            .map(|mount| mount.join(&name))
+            .find(|group| fs::create_dir(group).is_ok())
+        else {
+            println!("left out: no cgroup v2 hierarchy can be written here");
+            return;
+        };
+        let directory = fs::File::open(&group).unwrap();
+        let cloned = clone(0, Some(directory.as_fd()));
+        let code = match cloned {
+            Ok(Side::Child) => exit_now(is_in(name.as_bytes())),
+            Ok(Side::Parent { pidfd, .. }) => {
+                waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap().exit_status()
+            }
+            Err(errno) => panic!("{errno}"),
+        };
+        fs::remove_dir(&group).unwrap();
+        assert_eq!(code, Some(0));
+    }
+}

@@ -56,6 +56,13 @@ fn held(launcher: &Launcher) -> Held {
     }
 }
 
+/// Memory that is the launcher's own, KiB.
+fn memory(launcher: &Launcher) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid_of(launcher))).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Number of the launcher's process.
 fn pid_of(launcher: &Launcher) -> i32 {
     pid_behind(&launcher.watch().unwrap())
@@ -101,6 +108,7 @@ fn at_rest(launcher: &Launcher) -> Held {
 fn many_launches_leak_nothing(world: &World) {
     world.run("exit-3");
     let before = at_rest(&world.launcher);
+    let memory_before = memory(&world.launcher);
     let code = world.files("leaks-code", &[("a", "a")]);
     let request = Request { ports: vec![9001, 4566, 3128], ..request() };
     let said = std::env::args().find_map(|argument| argument.strip_prefix("--launches=")?.parse().ok());
@@ -136,6 +144,8 @@ fn many_launches_leak_nothing(world: &World) {
         assert_eq!(world.end(&mut sandbox).exit, Exit::Code(3), "launch {number}");
     }
     assert_eq!(at_rest(&world.launcher), before);
+    let memory_after = memory(&world.launcher);
+    assert!(memory_after <= memory_before + 256, "the launcher grew from {memory_before} to {memory_after} KiB");
 }
 
 fn several_threads_launch_at_once(world: &World) {
