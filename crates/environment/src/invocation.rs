@@ -23,6 +23,9 @@ use crate::{
 /// How long a request waits for an environment beyond what loading one may take, milliseconds: the gateway's own limit.
 const PATIENCE_MS: u64 = 29_000;
 
+/// How many environments may end without having heard of an invocation before that is its outcome.
+const UNHEARD_MAX: u32 = 4;
+
 /// How far an invocation has come.
 enum Stage {
     New,
@@ -38,6 +41,8 @@ pub(crate) struct Work {
     invocation: Invocation,
     sink: Option<Box<dyn StreamSink>>,
     stage: Stage,
+    /// Environments that ended without having heard of it.
+    unheard: u32,
 }
 
 impl Work {
@@ -47,15 +52,44 @@ impl Work {
         invocation: Invocation,
         sink: Option<Box<dyn StreamSink>>,
     ) -> Work {
-        Work { shared: Arc::clone(shared), revision, invocation, sink, stage: Stage::New }
+        Work { shared: Arc::clone(shared), revision, invocation, sink, stage: Stage::New, unheard: 0 }
     }
 
     /// Brings it to its end. A future dropped midway loses nothing: another one goes on from there.
     async fn drive(&mut self) -> Result<Outcome, RunError> {
+        loop {
+            if let Some(outcome) = self.attempt().await {
+                return outcome;
+            }
+        }
+    }
+
+    /// `None` when the environment ended without having heard of it, so that another must be found.
+    async fn attempt(&mut self) -> Option<Result<Outcome, RunError>> {
+        if let Err(outcome) = self.find().await {
+            return Some(outcome);
+        }
+        let ending = self.exchange().await;
+        let Stage::Running { mut environment, begun } = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return Some(Err(RunError::Unavailable("the invocation has ended already".into())));
+        };
+        let gone = matches!(ending, Ending::Exited(_) | Ending::OutOfMemory);
+        if gone && !environment.was_heard() && self.unheard < UNHEARD_MAX {
+            self.unheard += 1;
+            self.sink = environment.unused_sink();
+            self.give_back(environment, false);
+            self.stage = Stage::New;
+            return None;
+        }
+        Some(Ok(self.finish(environment, begun, ending)))
+    }
+
+    /// Gets an environment, unless it has one; the outcome when there is none to be had.
+    async fn find(&mut self) -> Result<(), Result<Outcome, RunError>> {
         if matches!(self.stage, Stage::New) {
             if self.invocation.payload.len() > EVENT_BYTES_MAX {
                 self.stage = Stage::Done;
-                return Err(RunError::TooLarge);
+                return Err(Err(RunError::TooLarge));
             }
             let patience_ms = PATIENCE_MS.max(INIT_MS_MAX + u64::from(self.revision.timeout_s) * 1_000) + 1_000;
             self.stage = match self.shared.ask(&self.revision, Duration::from_millis(patience_ms)) {
@@ -68,20 +102,16 @@ impl Work {
             self.stage = Stage::Done;
             match grant {
                 Grant::Environment(environment) => self.stage = self.begin(environment),
-                Grant::Failed(failed) => return unstarted(failed, &self.revision, &self.invocation),
+                Grant::Failed(failed) => return Err(unstarted(failed, &self.revision, &self.invocation)),
                 Grant::Refused(Refused::Account | Refused::Waiters) => {
-                    return Err(RunError::Throttled { reason: "ConcurrentInvocationLimitExceeded" });
+                    return Err(Err(RunError::Throttled { reason: "ConcurrentInvocationLimitExceeded" }));
                 }
                 Grant::Refused(Refused::Closing) => {
-                    return Err(RunError::Unavailable("the server is shutting down".into()));
+                    return Err(Err(RunError::Unavailable("the server is shutting down".into())));
                 }
             }
         }
-        let ending = self.exchange().await;
-        let Stage::Running { environment, begun } = std::mem::replace(&mut self.stage, Stage::Done) else {
-            return Err(RunError::Unavailable("the invocation has ended already".into()));
-        };
-        Ok(self.finish(environment, begun, ending))
+        Ok(())
     }
 
     /// The environment is this invocation's from now on.
@@ -114,7 +144,7 @@ impl Work {
         environment.invoke(&call, &self.invocation.payload, *begun + timeout, self.sink.take()).await
     }
 
-    /// Gives the environment back and tells what came of it.
+    /// Ends the log of it, gives the environment back and tells what came of it.
     fn finish(&self, mut environment: Box<Environment>, begun: Instant, ending: Ending) -> Outcome {
         let (revision, invocation) = (&*self.revision, &self.invocation);
         let duration_us = begun.elapsed().as_micros() as u64;
@@ -143,6 +173,14 @@ impl Work {
         }
         environment.log.line(line);
         let log_tail = invocation.log_tail.then(|| environment.log.tail());
+        self.give_back(environment, healthy);
+        let executed_version = revision.version.clone();
+        Outcome { payload, function_error, executed_version, log_tail, duration_us }
+    }
+
+    /// Gives the environment back and what it has logged away.
+    fn give_back(&self, mut environment: Box<Environment>, healthy: bool) {
+        let revision = &*self.revision;
         let batch = environment.log.take(true);
         let place = batch.map(|batch| (environment.log.group.clone(), environment.log.stream.clone(), batch.lines));
         // Given back first, so that whoever calls again on getting the answer finds it warm.
@@ -150,8 +188,6 @@ impl Work {
         if let Some((group, stream, lines)) = place {
             self.shared.logs.write(&revision.account, &revision.region, &group, &stream, lines);
         }
-        let executed_version = revision.version.clone();
-        Outcome { payload, function_error, executed_version, log_tail, duration_us }
     }
 }
 

@@ -176,6 +176,7 @@ pub(crate) struct Environment {
     greeted: bool,
     exchange: Option<Exchange>,
     stream: Stream,
+    unused_sink: Option<Box<dyn StreamSink>>,
     output: Descriptor,
     output_open: bool,
     exit: Descriptor,
@@ -220,6 +221,7 @@ impl Environment {
             greeted: speaks == Speaks::Http,
             exchange: None,
             stream: Stream::default(),
+            unused_sink: None,
             output: Descriptor::new(launched.output),
             output_open: true,
             exit: Descriptor::new(process.watch()?),
@@ -268,6 +270,17 @@ impl Environment {
     /// Whether an exchange has begun and not ended: its future was dropped.
     pub(crate) fn is_busy(&self) -> bool {
         self.exchange.is_some()
+    }
+
+    /// Whether the runtime has heard of the last invocation. One that speaks HTTP may end between answering and asking
+    /// for the next event; an invocation it never heard of can be given to another.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.http.as_ref().is_none_or(|http| http.has_delivered())
+    }
+
+    /// The sink of an invocation the runtime never heard of.
+    pub(crate) fn unused_sink(&mut self) -> Option<Box<dyn StreamSink>> {
+        self.unused_sink.take()
     }
 
     /// What the runtime called its last error when it told so in a header.
@@ -358,7 +371,8 @@ impl Environment {
             self.output.detach();
             self.exit.detach();
         }
-        self.stream = Stream::default();
+        let stream = std::mem::take(&mut self.stream);
+        self.unused_sink = if self.was_heard() { None } else { stream.sink };
         self.drain_output();
         ending
     }

@@ -61,6 +61,8 @@ pub(crate) struct Http {
     /// The connection that waits for an event.
     waiting: Option<u64>,
     due: Option<Due>,
+    /// Whether the last event has been handed to it.
+    delivered: bool,
     /// What the runtime called its last error, as far as AWS lets that stand.
     pub(crate) error_type: Option<String>,
 }
@@ -117,6 +119,7 @@ impl Http {
             started: false,
             waiting: None,
             due: None,
+            delivered: false,
             error_type: None,
         })
     }
@@ -126,6 +129,11 @@ impl Http {
         // One that cannot be registered is found lost when it is read.
         self.connections.retain_mut(|connection| connection.attach().is_ok());
         Ok(())
+    }
+
+    /// Whether the runtime has been given the event of the last invocation, or some of it.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.delivered
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -151,6 +159,7 @@ impl Http {
 
     pub(crate) fn begin_invoke(&mut self, call: &Call<'_>, event: &Bytes) {
         self.error_type = None;
+        self.delivered = false;
         self.due = Some(Due {
             id: call.id.to_owned(),
             deadline_ms: call.deadline_ms,
@@ -290,6 +299,7 @@ impl Http {
         connection.closes = !connection.keeps;
         connection.delivering = true;
         self.machine.delivered(&due.id);
+        self.delivered = true;
         self.waiting = None;
     }
 

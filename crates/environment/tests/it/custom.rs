@@ -285,6 +285,25 @@ async fn a_wrapper_starts_the_runtime_in_its_own_way() {
     world.close().await;
 }
 
+#[tokio::test]
+async fn a_runtime_that_ends_after_its_answer_costs_nobody_an_invocation() {
+    let world = World::new();
+    let function = custom(
+        &world,
+        r#"
+def serve(event, headers, at):
+    call("POST", at + "/response", json.dumps(event))
+    import time; time.sleep(0.05)
+    sys.exit(1)
+loop(serve)
+"#,
+    );
+    for number in 0..5 {
+        assert_eq!(world.result(&function, &number.to_string()).await, number.to_string());
+    }
+    world.close().await;
+}
+
 /// What AWS's crate makes of the Runtime API, unmodified.
 #[tokio::test]
 #[ignore = "needs LAMBDA_RUNTIME_CLIENT: the program built from conformance/clients/lambda-runtime"]
