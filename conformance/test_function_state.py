@@ -95,3 +95,24 @@ def test_a_package_that_is_no_zip_makes_no_function(api, unique):
     check_refused("InvalidParameterValueException", 400, text, api.awslambda.create_function, **given)
     missing = f"Function not found: arn:aws:lambda:us-east-1:{api.account}:function:{name}"
     check_refused("ResourceNotFoundException", 404, missing, api.awslambda.get_function, FunctionName=name)
+
+
+def test_tmp_has_the_configured_size(api, unique):
+    name = unique("tmp")
+    make.function(api, name, "tmp_size.py", Timeout=60)
+
+    def run(**event):
+        answer = api.awslambda.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, payload
+        return payload
+
+    assert run()["mb"] == 512
+    full = run(write_mb=520)
+    assert (full["error"], full["written_mb"]) == ("No space left on device", 512)
+    updated = api.awslambda.update_function_configuration(FunctionName=name, EphemeralStorage={"Size": 1024})
+    assert updated["EphemeralStorage"] == {"Size": 1024}
+    make.wait_active(api, name)
+    assert run()["mb"] == 1024
+    too_large = {"FunctionName": name, "EphemeralStorage": {"Size": 10241}}
+    check_refused("ValidationException", 400, None, api.awslambda.update_function_configuration, **too_large)
