@@ -449,7 +449,8 @@ fn kill_all_in(directory: &Path) {
         if pids.is_empty() {
             return;
         }
-        for pid in pids {
+        // A signal to 0 would go to ourselves, and 1 is never a sandbox's: in a container it is the server.
+        for pid in pids.into_iter().filter(|&pid| pid > 1) {
             if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
@@ -457,11 +458,10 @@ fn kill_all_in(directory: &Path) {
     }
 }
 
-/// The processes in a group. One that our pid namespace does not show is left out: it reads as 0, and a signal to 0
-/// would go to ourselves.
+/// The processes in a group. One that our pid namespace does not show reads as 0.
 fn pids_in(directory: &Path) -> io::Result<Vec<u32>> {
     let text = fs::read_to_string(directory.join("cgroup.procs"))?;
-    Ok(text.lines().filter_map(|line| line.trim().parse().ok()).filter(|&pid| pid > 1).collect())
+    Ok(text.lines().filter_map(|line| line.trim().parse().ok()).collect())
 }
 
 /// One write of a whole value into a file that must exist: the kernel reads each write as one command.

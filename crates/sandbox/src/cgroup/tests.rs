@@ -203,3 +203,12 @@ fn a_delegated_version_two_group_is_left_for_a_leaf_and_its_sandboxes_are_frozen
     }
     take_down(&groups, &base);
 }
+
+#[test]
+fn in_a_container_process_1_is_moved_along_and_never_killed() {
+    let group = tempfile::tempdir().unwrap();
+    fs::write(group.path().join("cgroup.procs"), "0\n1\n").unwrap();
+    assert_eq!(pids_in(group.path()).unwrap(), [0, 1], "both are there, so the group is not empty");
+    // Either signal would end this test or be refused; nothing is sent.
+    kill_all_in(group.path());
+}
