@@ -400,3 +400,33 @@ async fn the_log_has_the_lines_of_aws() {
         "several lines are one event: {lines:?}"
     );
 }
+
+#[tokio::test]
+async fn logs_can_be_json_from_a_level_on() {
+    let world = World::new();
+    let mut function = world.node(
+        "exports.handler = async (e) => { console.debug('no'); console.log('one\\ntwo'); console.info({ a: [1] }); console.warn('n', 1); \
+         const c = {}; c.c = c; console.error(c); console.error('with', new TypeError('bad')); if (e.fail) throw new RangeError('no'); };",
+    );
+    for (name, value) in [("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("AWS_LAMBDA_LOG_LEVEL", "info")] {
+        function.environment.insert(name.into(), value.into());
+    }
+    let tail = world.tail(&function, r#"{"fail":true}"#).await;
+    let events: Vec<serde_json::Value> =
+        tail.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 6, "{tail}");
+    for (event, (level, message)) in events.iter().zip([
+        ("INFO", serde_json::json!("one\ntwo")),
+        ("INFO", serde_json::json!({ "a": [1] })),
+        ("WARN", serde_json::json!("n 1")),
+    ]) {
+        assert_eq!((&event["level"], &event["message"]), (&level.into(), &message));
+        assert_eq!(event["requestId"], REQUEST_ID);
+        assert!(event["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+    assert!(events[3]["message"].as_str().unwrap().contains("[Circular"), "{}", events[3]);
+    assert_eq!((&events[4]["errorType"], &events[4]["errorMessage"]), (&"TypeError".into(), &"bad".into()));
+    assert!(events[4]["stackTrace"].is_array());
+    assert_eq!(events[5]["message"]["errorType"], "RangeError");
+    world.close().await;
+}

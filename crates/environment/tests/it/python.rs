@@ -290,3 +290,27 @@ async fn every_answer_is_byte_for_byte_that_of_awss_client() {
     assert!(differ.is_empty(), "{} of them differ:\n{}", differ.len(), differ.join("\n"));
     world.close().await;
 }
+
+#[tokio::test]
+async fn logs_can_be_json_from_a_level_on() {
+    let world = World::new();
+    let mut function = world.python(
+        "import logging\nlog = logging.getLogger('mine')\ndef handler(event, context):\n    log.info('no')\n    log.warning('one\\ntwo %s', 1, extra={'more': {'a': 1}})\n    log.error({'a': [1]})\n    try: 1/0\n    except ZeroDivisionError: log.exception('caught')\n    raise KeyError('k')\n",
+    );
+    for (name, value) in [("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("AWS_LAMBDA_LOG_LEVEL", "WARN")] {
+        function.environment.insert(name.into(), value.into());
+    }
+    let tail = world.tail(&function, "{}").await;
+    let events: Vec<serde_json::Value> =
+        tail.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 4, "{tail}");
+    assert_eq!(events[0]["message"], "one\ntwo 1");
+    assert_eq!(events[0]["more"]["a"], 1);
+    assert_eq!((&events[0]["level"], &events[0]["logger"]), (&"WARNING".into(), &"mine".into()));
+    assert_eq!(events[0]["requestId"], REQUEST_ID);
+    assert_eq!(events[1]["message"], serde_json::json!({ "a": [1] }));
+    assert_eq!((&events[2]["errorType"], &events[2]["message"]), (&"ZeroDivisionError".into(), &"caught".into()));
+    assert!(events[2]["location"].as_str().unwrap().contains("app.py:handler:"), "{}", events[2]);
+    assert_eq!((&events[3]["errorType"], &events[3]["level"]), (&"KeyError".into(), &"ERROR".into()));
+    world.close().await;
+}
