@@ -384,6 +384,7 @@ impl Shared {
         let load = serde_json::json!({
             "handler": revision.handler,
             "taskRoot": place.task,
+            "layersRoot": place.opt,
             "callbacks": resolved.callbacks,
             "ensureAscii": !matches!(revision.runtime.as_str(), "python3.12" | "python3.13" | "python3.14" | "python3.15"),
             "functionName": revision.function,

@@ -368,3 +368,52 @@ fn the_document_before_an_event_is_json_whatever_is_in_it() {
     assert_eq!(read, expected);
     assert!(call.to_json().len() < frame::FRAME_BYTES_MAX);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+    /// Whatever a runtime writes to its sockets, an invocation has an outcome in time and nothing panics.
+    #[test]
+    fn hostile_bytes_end_in_an_outcome(
+        speaks in 0usize..3,
+        pieces in proptest::collection::vec((0usize..3, 0usize..10, proptest::collection::vec(0u8..=255, 0..40)), 1..12),
+    ) {
+        let speaks = [Speaks::Frames, Speaks::Http, Speaks::Either][speaks];
+        let (mut environment, mut other) = play(speaks);
+        let known: [&[u8]; 10] = [
+            b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n",
+            b"POST /2018-06-01/runtime/invocation/id/response HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+            b"POST /2018-06-01/runtime/invocation/id/error HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n",
+            b"POST /2018-06-01/runtime/invocation/id/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\
+              Lambda-Runtime-Function-Response-Mode: streaming\r\n\r\n3\r\nabc\r\n",
+            b"POST /2018-06-01/runtime/init/error HTTP/1.1\r\nContent-Length: 5\r\n\r\n{}",
+            &answer(16, 0, &1u32.to_le_bytes()),
+            &answer(17, 0, b""),
+            &answer(21, 1, b"a/b"),
+            &answer(22, 1, b"abc"),
+            &answer(23, 1, b"{}"),
+        ];
+        let mut peers = [TcpStream::connect(&other.api).ok(), TcpStream::connect(&other.api).ok()];
+        runtime().block_on(async {
+            let mut outcomes = 0;
+            for (way, which, noise) in &pieces {
+                let bytes = [known[*which], noise].concat();
+                match (way, &mut peers) {
+                    (0, _) => drop(other.socket.write_all(&bytes)),
+                    (way, peers) => {
+                        if let Some(peer) = peers.get_mut(way - 1).and_then(Option::as_mut) {
+                            drop(peer.write_all(&bytes));
+                        }
+                    }
+                }
+                let deadline = Instant::now() + Duration::from_millis(3);
+                let event = Bytes::from_static(b"{}");
+                let ending = match outcomes {
+                    0 => environment.load(b"{}", deadline).await,
+                    _ => environment.invoke(&CALL, &event, deadline, None).await,
+                };
+                outcomes += usize::from(ending != Ending::TimedOut || outcomes > 0);
+            }
+        });
+    }
+}
