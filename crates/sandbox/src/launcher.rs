@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::{
+    fs::{Mode, fchmod},
+    pipe::{PipeFlags, pipe_with},
+};
 
 use crate::{
     Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Report, Request, SandboxId, Usage,
@@ -31,6 +34,9 @@ const EXEC_BYTES_AHEAD: usize = 64 * 1024;
 const EXEC_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the launcher may take to end once it is not needed any more.
 const END_MS_MAX: i64 = 5_000;
+
+/// Of the pipe of a function's output: written by whoever reaches it, which is the function alone, and read by us.
+const OUTPUT_MODE: Mode = Mode::from_raw_mode(0o622);
 
 /// The server's end of the launcher. Its calls block for one round trip (a launch: about two milliseconds), one at a
 /// time; [`Launcher::kill`] waits for none of them. Dropped, it ends the launcher and every sandbox.
@@ -137,6 +143,8 @@ impl Launcher {
         let (mut socket, frames) = UnixStream::pair().map_err(|error| failed("make a socket", error))?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", io_error(error)));
         let ((output, output_end), (status, status_end)) = (pipe()?, pipe()?);
+        // So that it can also be opened by its name inside (`/dev/stderr`), which takes permission: the pipe is ours.
+        fchmod(&output_end, OUTPUT_MODE).map_err(|error| failed("make a pipe", io_error(error)))?;
         let (ahead, behind) = exec.split_at_checked(EXEC_BYTES_AHEAD).unwrap_or((&exec, &[]));
         socket.write_all(ahead).map_err(|error| failed("send what to run", error))?;
         let _ = self.report();
@@ -172,11 +180,13 @@ impl Launcher {
 
     /// Kills everything inside, without waiting. May be called at any time, any number of times.
     ///
-    /// It is never lost: it waits for room, should the launcher be that far behind.
+    /// It is never lost: it waits for room, should the launcher be that far behind, and a launcher that makes none for
+    /// seconds is killed, which kills every sandbox.
     pub fn kill(&self, id: SandboxId) {
-        if let Ok(bytes) = (Command::Kill { id }).encode() {
-            // An error means that the launcher is gone, and the sandbox with it.
-            let _ = channel::send(&self.channel, &bytes, &[]);
+        let sent = Command::Kill { id }.encode().map(|bytes| channel::send(&self.channel, &bytes, &[]));
+        // Any other error means that the launcher is gone, and the sandbox with it.
+        if sent == Ok(Err(rustix::io::Errno::TIMEDOUT)) {
+            let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
         }
     }
 

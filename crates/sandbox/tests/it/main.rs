@@ -57,7 +57,7 @@ fn all() -> impl Iterator<Item = Test> {
 fn run(arguments: &[String]) -> ExitCode {
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let world = World::start();
-    println!("\nuser {}: {}", rustix::process::geteuid().as_raw(), world.summary());
+    println!("\nuser {}\n{}", rustix::process::geteuid().as_raw(), world.summary());
     let mut failed = Vec::new();
     for (name, test) in all().filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(*word))) {
         match catch_unwind(AssertUnwindSafe(|| test(&world))) {

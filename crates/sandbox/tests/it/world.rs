@@ -36,7 +36,7 @@ impl World {
     }
 
     pub fn summary(&self) -> String {
-        format!("{:?}", self.launcher.report())
+        self.launcher.report().to_string()
     }
 
     /// A directory of files of the host, as code or layers.
