@@ -5,6 +5,8 @@
     {"sign": {...}}                         a signed call to this server's own API; see `wire.py`
     {"hold": count}                         how many connections to the API are answered at once
     {"environment": [names]}                these variables
+    {"look": [paths]}                       who it is, what it sees of others, and which of the paths are there
+    {"write": path}                         whether a file can be written
 """
 
 import datetime
@@ -12,6 +14,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import pwd
 import socket
 import urllib.error
 import urllib.request
@@ -19,7 +22,9 @@ import urllib.request
 
 def handler(event, context):
     [(what, asked)] = event.items()
-    return {"say": say, "fetch": fetch, "sign": sign, "hold": hold, "environment": environment}[what](asked)
+    return {"say": say, "fetch": fetch, "sign": sign, "hold": hold, "environment": environment, "look": look, "write": write}[
+        what
+    ](asked)
 
 
 def say(asked):
@@ -62,6 +67,26 @@ def fetch(url):
 
 def environment(names):
     return {name: os.environ.get(name) for name in names}
+
+
+def look(paths):
+    return {
+        "user": os.getuid(),
+        "name": pwd.getpwuid(os.getuid()).pw_name,
+        "directory": os.getcwd(),
+        "processes": [name for name in os.listdir("/proc") if name.isdigit()],
+        "interfaces": [name for _, name in socket.if_nameindex()],
+        "paths": {path: os.path.exists(path) for path in paths},
+    }
+
+
+def write(path):
+    try:
+        with open(path, "w") as file:
+            file.write("x")
+        return "written"
+    except OSError as error:
+        return str(error)
 
 
 def sign(asked):
