@@ -13,9 +13,31 @@ use crate::{
 };
 
 /// First argument with which this program is a server that gives its privileges up.
-pub const ARGUMENT: &str = "server";
+pub const ARGUMENT: &str = "as-server";
 
-pub const LINES: &[Line] = &[judged("a_server_that_was_taken_over", served, || Ok(String::new()))];
+pub const LINES: &[Line] = &[
+    judged("a_server_that_was_taken_over", served, || Ok(String::new())),
+    judged("what_functions_do_all_day", usual, || Ok(String::new())),
+];
+
+/// What no denial may take along: it is tried by a shell, with nothing of this program.
+fn usual(world: &World, _: &Line) {
+    for (script, told) in [
+        ("echo x > /dev/stdout", "x"),
+        ("echo x > /dev/stderr", "x"),
+        ("echo x | cat", "x"),
+        ("cat <<END\nx\nEND", "x"),
+        ("mkfifo /tmp/pipe && (echo x > /tmp/pipe &) && cat /tmp/pipe", "x"),
+        ("printf '#!/bin/sh\\necho x' > /tmp/run && chmod 755 /tmp/run && /tmp/run", "x"),
+        ("mkdir /tmp/a && ln -s a /tmp/b && mv /tmp/b /tmp/a/ && ln /tmp/run /tmp/c 2>/dev/null; ls /tmp/a", "b"),
+        ("head -c 3 /dev/urandom | wc -c; echo x > /dev/null; id -u; pwd", "3\n993\n/"),
+        ("sleep 100 & kill $!; wait $! 2>/dev/null; echo $?", "143"),
+        ("trap 'echo x' USR1; kill -USR1 $$", "x"),
+        ("nice true && timeout 1 true && nohup true 2>&1; ulimit -n", "1024"),
+    ] {
+        assert_eq!(world.run_shell(script).told(), told, "{script}");
+    }
+}
 
 fn served(_: &World, _: &Line) {
     let output = Command::new(env::current_exe().unwrap()).arg(ARGUMENT).output().unwrap();
