@@ -241,6 +241,7 @@ impl Shared {
                 None => {
                     let failure = Failure::Unavailable("the execution environment was lost".into());
                     self.answer(state, ticket, Grant::Failed(failure.into()));
+                    self.runtime.spawn(async move { shared.write_off(id) });
                 }
             },
             Effect::Kill(id) => {
@@ -291,9 +292,12 @@ impl Shared {
         let mut state = self.lock();
         state.ticket += 1;
         let ticket = state.ticket;
-        let found = state.machine.checkout(&key, ticket, here());
-        let found = found.and_then(|id| state.parked.remove(&id));
+        let checked_out = state.machine.checkout(&key, ticket, here());
+        let found = checked_out.and_then(|id| state.parked.remove(&id));
         drop(state);
+        if let (Some(id), None) = (checked_out, &found) {
+            self.write_off(id);
+        }
         match found {
             Some(environment) if environment.is_usable() => Ok(environment),
             Some(environment) => Err(self.another(ticket, key, environment, Instant::now() + patience)),
@@ -379,6 +383,13 @@ impl Shared {
         {
             self.release(environment, true);
         }
+    }
+
+    /// An environment that was to be given out is not there: a mistake of ours, which must not hold its place for ever.
+    fn write_off(self: &Arc<Shared>, id: EnvironmentId) {
+        tracing::error!(id, "an execution environment was lost");
+        let now_ms = self.clock.now_ms();
+        self.decide(|state, effects| state.machine.finished(id, false, now_ms, effects));
     }
 
     /// Gives an environment back.

@@ -40,6 +40,8 @@ const BACKOFF_MS_MAX: u64 = 30_000;
 const STARVED_MS: u64 = 500;
 /// An environment older than this is replaced, milliseconds.
 const AGE_MS_MAX: u64 = 2 * 60 * 60 * 1_000;
+/// An environment that was kept ready serves this long after another has been started in its place, milliseconds.
+const RENEWAL_MS: u64 = 60 * 1_000;
 /// Remembered failure counts of keys without environments; beyond it they are forgotten.
 const POOLS_MAX: usize = 10_000;
 
@@ -130,6 +132,8 @@ pub struct Held {
     pub available: u32,
     /// Starts that failed since the last that did not.
     pub failures: u32,
+    /// No more are started, for as much as may be is kept ready already: by the account, or on this node.
+    pub crowded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -509,11 +513,13 @@ impl<K: Key> Machine<K> {
             .filter(|found| found.provisioned && found.phase == Phase::Init && found.key.as_ref() == Some(key))
             .count();
         let available = pool.held.saturating_sub(u32::try_from(starting).unwrap_or(u32::MAX));
-        Held { wanted: pool.wanted, allocated: pool.held, available, failures: pool.failures }
+        let crowded = pool.wanted > pool.held && !self.may_hold(key, 0);
+        Held { wanted: pool.wanted, allocated: pool.held, available, failures: pool.failures, crowded }
     }
 
-    /// Kills what has been unused too long or is too old.
+    /// Kills what has been unused too long or is too old. What is kept ready is replaced before it goes.
     pub fn reap(&mut self, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        self.renew(now_ms);
         let ttl_ms = self.limits.idle_ttl_ms;
         let gone: Vec<EnvironmentId> = self
             .environments
@@ -533,6 +539,26 @@ impl<K: Key> Machine<K> {
             self.pools.retain(|_, pool| pool.in_use());
         }
         self.schedule(now_ms, effects);
+    }
+
+    /// Has others started in the place of those that are kept ready and too old, which serve for a while yet.
+    fn renew(&mut self, now_ms: u64) {
+        for environment in self.environments.values_mut() {
+            let Some(key) = &environment.key else { continue };
+            if !environment.provisioned || !environment.is_idle() || environment.expires_ms > now_ms {
+                continue;
+            }
+            environment.provisioned = false;
+            environment.expires_ms = now_ms.saturating_add(RENEWAL_MS);
+            let (Some(pool), Some(account)) = (self.pools.get_mut(key), self.accounts.get_mut(key.account())) else {
+                continue;
+            };
+            pool.held = pool.held.saturating_sub(1);
+            account.held = account.held.saturating_sub(1);
+            if !self.short.contains(key) {
+                self.short.push(key.clone());
+            }
+        }
     }
 
     /// An idle environment or a standby was found dead.

@@ -245,7 +245,9 @@ impl World {
         match step {
             Step::Ready(at) => {
                 if let Some(id) = World::pick(&mut self.starting, at) {
-                    machine.ready(id, now_ms, u64::MAX, effects);
+                    // Some have credentials that end soon.
+                    let lives_ms = if at % 3 == 0 { 30_000 } else { u64::MAX };
+                    machine.ready(id, now_ms, lives_ms, effects);
                 }
             }
             Step::InitFailed(at) => {

@@ -51,11 +51,7 @@ impl<K: Key> Machine<K> {
                 continue;
             }
             for _ in pool.held..pool.wanted {
-                let may = |held: usize, of: usize| held.saturating_add(plan.held) < of * 3 / 4;
-                let held = self.accounts.get(key.account()).map_or(0, |account| account.held);
-                let all = self.accounts.values().map(|account| account.held).sum();
-                // The last quarter, of an account's share and of the node, is for those who ask.
-                if !may(held, self.limits.share_max) || !may(all, self.limits.processes_max) {
+                if !self.may_hold(key, plan.held) {
                     break;
                 }
                 if self.starting.saturating_add(plan.begun()) >= self.limits.starts_max {
@@ -65,6 +61,15 @@ impl<K: Key> Machine<K> {
                 self.plan(key, Initialization::Provisioned, plan);
             }
         }
+    }
+
+    /// Whether one more may be kept ready for a key besides `planned`. The last quarter, of an account's share and of the
+    /// node, is for those who ask.
+    pub(super) fn may_hold(&self, key: &K, planned: usize) -> bool {
+        let may = |held: usize, of: usize| held.saturating_add(planned) < of.saturating_mul(3) / 4;
+        let held = self.accounts.get(key.account()).map_or(0, |account| account.held);
+        let all = self.accounts.values().map(|account| account.held).sum();
+        may(held, self.limits.share_max) && may(all, self.limits.processes_max)
     }
 
     /// Adds one start, or the room it needs.

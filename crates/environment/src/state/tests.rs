@@ -267,7 +267,7 @@ fn what_is_provisioned_is_started_kept_and_replaced() {
     check.expect(|m, e| m.provision(&key, 2, 0, e), &[start(1), start(2)]);
     check.expect(|m, e| m.ready(1, 1, u64::MAX, e), &[]);
     let held = check.machine.held(&key);
-    assert_eq!(held, Held { wanted: 2, allocated: 2, available: 1, failures: 0 });
+    assert_eq!(held, Held { wanted: 2, allocated: 2, available: 1, failures: 0, crowded: false });
     check.expect(|m, e| m.ready(2, 1, u64::MAX, e), &[]);
     check.expect(|m, e| m.reap(1_000_000, e), &[]);
     // A third request spills over to an environment of its own.
@@ -289,6 +289,35 @@ fn what_is_provisioned_is_started_kept_and_replaced() {
 }
 
 #[test]
+fn what_is_provisioned_is_replaced_before_it_is_too_old() {
+    let mut check = Check::new(LIMITS);
+    let start = |id| Effect::Start(id, Revision(4), Provisioned);
+    check.expect(|m, e| m.provision(&Revision(4), 1, 0, e), &[start(1)]);
+    check.expect(|m, e| m.ready(1, 0, 5_000, e), &[]);
+    check.expect(|m, e| m.reap(5_000, e), &[start(2)]);
+    // The old one serves until the new one is there, and a little longer.
+    assert_eq!(check.machine.checkout(&Revision(4), 1, 0), Some(1));
+    check.expect(|m, e| m.ready(2, 5_100, u64::MAX, e), &[]);
+    check.expect(|m, e| m.finished(1, true, 5_200, e), &[]);
+    assert_eq!(check.machine.checkout(&Revision(4), 2, 0), Some(2));
+    check.expect(|m, e| m.reap(5_000 + RENEWAL_MS, e), &[Kill(1)]);
+}
+
+#[test]
+fn not_everything_can_be_kept_ready() {
+    let mut check = Check::new(LIMITS);
+    check.expect(
+        |m, e| m.provision(&Revision(4), 9, 0, e),
+        &[1, 2].map(|id| Effect::Start(id, Revision(4), Provisioned)),
+    );
+    assert_eq!(
+        check.machine.held(&Revision(4)),
+        Held { wanted: 9, allocated: 2, available: 0, failures: 0, crowded: true }
+    );
+    check.expect(|m, e| m.request(&Revision(0), 1, 0, 0, e), &[Start(3, Revision(0))]);
+}
+
+#[test]
 fn what_cannot_be_provisioned_says_so_and_tries_again_later() {
     let mut check = Check::new(LIMITS);
     let key = Revision(4);
@@ -300,7 +329,7 @@ fn what_cannot_be_provisioned_says_so_and_tries_again_later() {
     }
     check.expect(|m, e| m.init_failed(5, 0, e), &[Kill(5)]);
     check.expect(|m, e| m.dead(5, 0, e), &[]);
-    assert_eq!(check.machine.held(&key), Held { wanted: 1, allocated: 0, available: 0, failures: 5 });
+    assert_eq!(check.machine.held(&key), Held { wanted: 1, allocated: 0, available: 0, failures: 5, crowded: false });
     check.expect(|m, e| m.reap(BACKOFF_FIRST_MS, e), &[start(6)]);
 }
 
