@@ -4,6 +4,13 @@
 //! ([`privileges::drop_all`]). The launcher is the same program run with one argument ([`LAUNCHER_ARGUMENT`]); its
 //! `main` calls [`serve`]. It has one thread, no network and no secrets: what a function is started with ([`Exec`])
 //! goes from the server straight into the sandbox, over the socket that later carries the frames.
+//!
+//! Inside there are two processes to begin with. Process 1 is the launcher's own child: it made the sandbox, has given
+//! up everything, waits, and ends when the function does, upon which the kernel kills whatever else is left. Process 2
+//! becomes the function. The root is read-only: `/usr` and its kin, `/etc` as generated, certificates, five devices,
+//! `/var/runtime`, `/var/task`, `/opt`, what was provided below `/var/lang`, a masked `/proc`, and a `/tmp` that can be
+//! written. The network is loopback and what listens there by [`Request::ports`]. What is still told of the host is
+//! what `sysinfo`, `/proc/meminfo`, `/proc/stat` and `/proc/cpuinfo` tell, and host paths in `/proc/self/mountinfo`.
 
 use std::{
     io,
@@ -77,6 +84,9 @@ pub struct Request {
 }
 
 /// A sandbox whose program has been started.
+///
+/// Dropping this ends nothing: the sandbox lives until its program ends or [`Launcher::kill`], and what it uses up is
+/// kept for it until [`Launcher::reap`].
 pub struct Launched {
     pub id: SandboxId,
     /// Our end of what is descriptor 3 inside.
