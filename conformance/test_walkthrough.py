@@ -375,4 +375,4 @@ def test_account_commands_keep_their_contract(own_server):
     assert usage.returncode == 2
     assert server.run("no-such-command", check=False).returncode == 2
     server.stop()
-    assert any("isolat" in line for line in server.log), "start warns that functions run unisolated"
+    assert any("isolat" in line for line in server.log), "start says what keeps functions apart"

@@ -94,8 +94,11 @@ pub struct Settled {
 /// A sentence for the user: the directory cannot be made, or a privilege is left.
 pub fn begin(settings: &Settings) -> anyhow::Result<Begun> {
     let directory = make_directory(&settings.data_dir)?;
-    let options =
-        sandbox::Options { runtime_dir: directory.join(environment::RUNTIME_DIR), ..sandbox::Options::default() };
+    let options = sandbox::Options {
+        runtime_dir: directory.join(environment::RUNTIME_DIR),
+        memory_bytes_total: settings.functions_memory_mb.saturating_mul(1 << 20),
+        ..sandbox::Options::default()
+    };
     let launcher = (settings.isolation != Isolation::None).then(|| {
         let started = Launcher::start(Path::new(SELF), &options);
         started.map(Arc::new).map_err(|error| format!("the launcher of sandboxes cannot be started: {error}"))

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use control::{Control, LogWriter, RoleSessions, SystemClock, vault::Vault};
 use environment::{
-    Supervisor,
+    Standbys, Supervisor,
     egress::{self, Egress},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -102,6 +102,7 @@ impl Server {
             python: settings.python.clone(),
             endpoint_url: Some(url(address)),
             egress: Some(egress),
+            standbys: if settings.standbys { Standbys::InSandboxes } else { Standbys::Off },
             unisolated_banner: settings.isolation == settings::Isolation::None,
             ..environment::Options::default()
         };

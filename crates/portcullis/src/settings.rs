@@ -29,6 +29,8 @@ const LOG: &str = "info,function=warn,s3s=off";
 const THREADS_MAX: usize = 256;
 /// Most decisions a node may be told to keep: some 300 bytes each.
 const DECISIONS_MAX: usize = 10_000_000;
+/// More than a machine has: 64 TiB.
+const FUNCTIONS_MEMORY_MB_MAX: u64 = 64 << 20;
 /// Largest file of settings.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often trails deliver in development, seconds: soon enough to look at.
@@ -143,6 +145,13 @@ pub struct Given {
     /// What holds a function to its memory [default: required]
     #[arg(long, value_name = "HOW")]
     pub memory_limit: Option<MemoryLimit>,
+    /// Memory of all functions together, MB; 0 leaves it to the host [default: three quarters of the machine's]
+    #[arg(long, value_name = "N")]
+    pub functions_memory_mb: Option<u64>,
+    /// Whether runtimes are kept started for functions to come, so that a cold start takes a few milliseconds
+    /// [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub standbys: Option<bool>,
     /// Whether functions reach anything outside [default: proxy]
     #[arg(long, value_name = "HOW")]
     pub egress: Option<Egress>,
@@ -189,6 +198,8 @@ impl Given {
             isolation: self.isolation.or(below.isolation),
             single_tenant: self.single_tenant.or(below.single_tenant),
             memory_limit: self.memory_limit.or(below.memory_limit),
+            functions_memory_mb: self.functions_memory_mb.or(below.functions_memory_mb),
+            standbys: self.standbys.or(below.standbys),
             egress: self.egress.or(below.egress),
             egress_allow: self.egress_allow.or(below.egress_allow),
             egress_deny: self.egress_deny.or(below.egress_deny),
@@ -220,6 +231,8 @@ pub struct Settings {
     pub isolation: Isolation,
     pub single_tenant: bool,
     pub memory_limit: MemoryLimit,
+    pub functions_memory_mb: u64,
+    pub standbys: bool,
     pub egress: Egress,
     pub egress_allow: Vec<String>,
     pub egress_deny: Vec<String>,
@@ -276,6 +289,13 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
         isolation,
         single_tenant,
         memory_limit: given.memory_limit.unwrap_or_default(),
+        functions_memory_mb: within(
+            "functions_memory_mb",
+            given.functions_memory_mb.unwrap_or_else(functions_memory_mb),
+            0,
+            FUNCTIONS_MEMORY_MB_MAX,
+        )?,
+        standbys: given.standbys.unwrap_or(true),
         egress: given.egress.unwrap_or_default(),
         egress_allow: given.egress_allow.unwrap_or_default(),
         egress_deny: given.egress_deny.unwrap_or_default(),
@@ -306,6 +326,13 @@ fn check_isolation(isolation: Isolation, single_tenant: bool, dev_credentials: b
         _ if single_tenant => bail!("single_tenant says something together with --isolation none only; leave it out"),
         _ => Ok(()),
     }
+}
+
+/// Three quarters of the machine's memory, so that functions cannot take what this server needs.
+fn functions_memory_mb() -> u64 {
+    let told = rustix::system::sysinfo();
+    let bytes = told.totalram.saturating_mul(u64::from(told.mem_unit));
+    bytes / (1 << 20) / 4 * 3
 }
 
 /// The ranges of addresses that `--trusted-proxy` named.
@@ -370,6 +397,8 @@ fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
         isolation: named(variables, "PORTCULLIS_ISOLATION", "required, weak or none")?,
         single_tenant: switch("PORTCULLIS_SINGLE_TENANT")?,
         memory_limit: named(variables, "PORTCULLIS_MEMORY_LIMIT", "required or polling")?,
+        functions_memory_mb: parsed(variables, "PORTCULLIS_FUNCTIONS_MEMORY_MB", "a number of MB")?,
+        standbys: switch("PORTCULLIS_STANDBYS")?,
         egress: named(variables, "PORTCULLIS_EGRESS", "proxy or none")?,
         egress_allow: list("PORTCULLIS_EGRESS_ALLOW"),
         egress_deny: list("PORTCULLIS_EGRESS_DENY"),
