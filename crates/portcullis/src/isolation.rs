@@ -148,12 +148,6 @@ impl Begun {
             return refusing(directory, reason, &report, table);
         }
         let mut warnings = Vec::new();
-        if report.tier == Tier::B {
-            warnings.push(
-                "functions run weakly isolated (tier B, --isolation weak): they see this host's processes and mounts"
-                    .to_owned(),
-            );
-        }
         if !report.works(Mechanism::MemoryLimit) {
             warnings.push(
                 "functions have no memory limit but being looked at (--memory-limit polling): one that leaks fast takes \
@@ -207,14 +201,15 @@ fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) ->
     };
     let limits = [Mechanism::MemoryLimit, Mechanism::ProcessLimit, Mechanism::CpuLimit];
     let apart: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(|mechanism| !limits.contains(mechanism)).collect();
-    let needed = if isolation == Isolation::Weak { Tier::B } else { Tier::A2 };
-    if report.tier < needed {
+    if report.tier < Tier::A2 {
         let weaker = match (isolation, report.tier) {
-            (Isolation::Required, Tier::B) => " Tier B runs them with --isolation weak, for code you trust.",
+            (Isolation::Weak, Tier::B) => {
+                " --isolation weak accepts tier B, but this version cannot run functions in it."
+            }
             _ => "",
         };
         return Err(format!(
-            "this host isolates them in tier {} only, and tier {needed} or better is required. Missing: {}{weaker}",
+            "this host isolates them in tier {} only, and tier A2 or better is required. Missing: {}{weaker}",
             report.tier,
             told(&apart),
         ));
@@ -257,7 +252,7 @@ mod tests {
             (&unlimited, Required, Polling, true),
             (&weak, Required, strict, false),
             (&weak, Required, Polling, false),
-            (&weak, Weak, strict, true),
+            (&weak, Weak, strict, false),
             (&whole, Weak, strict, true),
             (&nothing, Weak, Polling, false),
             (&nothing, Required, Polling, false),
@@ -271,9 +266,11 @@ mod tests {
     fn a_refusal_names_what_is_missing_and_what_would_change_it() {
         let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Required, MemoryLimit::Required);
         let why = why.unwrap_err();
-        for needle in ["tier B only", "tier A2 or better", "namespaces: forbidden; allow it.", "--isolation weak"] {
+        for needle in ["tier B only", "tier A2 or better", "namespaces: forbidden; allow it."] {
             assert!(why.contains(needle), "{needle}: {why}");
         }
+        let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Weak, MemoryLimit::Required);
+        assert!(why.unwrap_err().contains("--isolation weak accepts tier B, but"));
         let why = suffices(&report(true, &[Mechanism::MemoryLimit]), Isolation::Required, MemoryLimit::Required);
         let why = why.unwrap_err();
         assert!(why.contains("memory limit: forbidden") && why.contains("--memory-limit polling"), "{why}");
