@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -96,16 +96,7 @@ impl Server {
             .context("logs cannot be written")?;
         let sinks = Arc::new(logs.clone());
         let Settled { directory, launch, functions, table, warnings } = begun.settle(settings);
-        let options = environment::Options {
-            data_dir: directory,
-            node: settings.node.clone(),
-            python: settings.python.clone(),
-            endpoint_url: Some(url(address)),
-            egress: Some(egress),
-            standbys: if settings.standbys { Standbys::InSandboxes } else { Standbys::Off },
-            unisolated_banner: settings.isolation == settings::Isolation::None,
-            ..environment::Options::default()
-        };
+        let options = functions_options(settings, directory, address, egress);
         let runner = Supervisor::start_with(options, runtime.handle().clone(), Arc::new(sessions), sinks, launch)
             .context("functions cannot be run")?;
         let options = control::Options {
@@ -196,6 +187,25 @@ impl Server {
         }
         runtime.shutdown_timeout(FLUSH_TIMEOUT);
         drop(store);
+    }
+}
+
+/// How functions are run.
+fn functions_options(
+    settings: &Settings,
+    data_dir: PathBuf,
+    address: SocketAddr,
+    egress: Egress,
+) -> environment::Options {
+    environment::Options {
+        data_dir,
+        node: settings.node.clone(),
+        python: settings.python.clone(),
+        endpoint_url: Some(url(address)),
+        egress: Some(egress),
+        standbys: if settings.standbys { Standbys::InSandboxes } else { Standbys::Off },
+        unisolated_banner: settings.isolation == settings::Isolation::None,
+        ..environment::Options::default()
     }
 }
 
