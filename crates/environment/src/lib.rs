@@ -27,6 +27,7 @@ mod pool;
 mod process;
 mod runtime_api;
 pub mod runtimes;
+mod shaper;
 mod spec;
 pub mod state;
 mod supervisor;

@@ -53,6 +53,8 @@ pub struct Options {
     pub memory_low_percent: u64,
     /// Whether every `REPORT` line says that functions are not isolated.
     pub unisolated_banner: bool,
+    /// Whether streamed answers come at AWS's pace: 6 MiB at once, then 2 MiB a second.
+    pub stream_shaping: bool,
     /// Whether `nodejs6.10` and the like are taken.
     pub deprecated_runtimes: DeprecatedRuntimes,
     /// Whether an identifier newer than the installed interpreter runs on the installed one (with a warning) rather
@@ -74,6 +76,7 @@ impl Default for Options {
             standbys: Standbys::default(),
             memory_low_percent: 5,
             unisolated_banner: false,
+            stream_shaping: false,
             deprecated_runtimes: DeprecatedRuntimes::Accept,
             newer_runtimes: false,
         }

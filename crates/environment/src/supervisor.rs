@@ -18,6 +18,7 @@ use crate::{
     package::PackageError,
     pool::Shared,
     runtimes::Installed,
+    shaper::Shaped,
     trees,
 };
 
@@ -201,6 +202,7 @@ impl Run for Supervisor {
         invocation: Invocation,
         sink: Box<dyn StreamSink>,
     ) -> BoxFuture<'a, Result<Outcome, RunError>> {
+        let sink = if self.shared.options.stream_shaping { Box::new(Shaped::new(sink)) } else { sink };
         Box::pin(Attended::new(Work::new(&self.shared, revision, invocation, Some(sink))).drive())
     }
 }
