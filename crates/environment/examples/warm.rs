@@ -88,5 +88,6 @@ fn revision(directory: &std::path::Path, runtime: &str, name: &str, code: &str) 
         code_sha256: inspected.sha256_hex,
         code_zip,
         layers: Vec::new(),
+        logging: lambda::invoke::Logging::default(),
     })
 }

@@ -10,6 +10,7 @@ use crate::{
     check::{Checks, is_account},
     error::{access_denied, invalid, not_enforced},
     life::{Shown, Status},
+    logging::LoggingConfig,
 };
 
 /// Memory where none is given, in MB.
@@ -88,6 +89,9 @@ pub struct Configuration {
     /// Layer versions, in the order they are laid over each other; at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+    /// Absent where it says nothing but the defaults. Answers show it as `LoggingConfig`, with those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<LoggingConfig>,
 }
 
 /// A layer version as a function's configuration shows it. The content belongs to the function from then on: it stays
@@ -125,6 +129,16 @@ pub struct EphemeralStorage {
 }
 
 impl Configuration {
+    /// Sets how it logs.
+    ///
+    /// # Errors
+    /// As for [`LoggingConfig::check`].
+    pub(crate) fn set_logging(&mut self, given: LoggingConfig) -> Result<()> {
+        given.check()?;
+        self.logging = Some(given).filter(|given| !given.is_default(&self.function_name));
+        Ok(())
+    }
+
     /// The constraints on a whole configuration, as it would be stored.
     ///
     /// # Errors
@@ -143,7 +157,8 @@ impl Configuration {
         }
         checks.done()?;
         if self.ephemeral_storage.size != EPHEMERAL_STORAGE_MB_DEFAULT && !host.sizes_tmp() {
-            let only = "functions run unisolated on this server, where /tmp has no size of its own; leave it at 512 MB.";
+            let only =
+                "functions run unisolated on this server, where /tmp has no size of its own; leave it at 512 MB.";
             return Err(not_enforced("EphemeralStorage", only));
         }
         self.environment.as_ref().map_or(Ok(()), Environment::check)
@@ -252,10 +267,10 @@ pub(crate) fn check_runtime(runtime: &str, cx: &Cx<'_>) -> Result<()> {
 ///
 /// # Errors
 /// `InvalidParameterValueException` naming the member and what is possible.
-pub(crate) fn check_unenforced(members: &[(&str, &Option<Value>)], function: &str) -> Result<()> {
+pub(crate) fn check_unenforced(members: &[(&str, &Option<Value>)]) -> Result<()> {
     for (member, value) in members {
         let Some(value) = value else { continue };
-        if let Some(only) = refusal(member, value, function) {
+        if let Some(only) = refusal(member, value) {
             return Err(not_enforced(member, only));
         }
     }
@@ -263,7 +278,7 @@ pub(crate) fn check_unenforced(members: &[(&str, &Option<Value>)], function: &st
 }
 
 /// Why `value` is refused; `None` if it is what AWS would have without it.
-fn refusal(member: &str, value: &Value, function: &str) -> Option<&'static str> {
+fn refusal(member: &str, value: &Value) -> Option<&'static str> {
     let empty = |value: Option<&Value>| match value {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.is_empty(),
@@ -292,18 +307,8 @@ fn refusal(member: &str, value: &Value, function: &str) -> Option<&'static str> 
         "Architectures" => {
             (!empty(Some(value)) && *value != json!(["x86_64"])).then_some("only the architecture x86_64 is possible.")
         }
-        "LoggingConfig" => {
-            let group = is("LogGroup", &log_group(function));
-            let levels = ["ApplicationLogLevel", "SystemLogLevel"].iter().all(|name| empty(value.get(name)));
-            (!(group && levels && is("LogFormat", "Text")))
-                .then_some("only the format Text and the log group /aws/lambda/ with the function's name are possible.")
-        }
         _ => (!empty(Some(value))).then_some("it must be left out."),
     }
-}
-
-fn log_group(function: &str) -> String {
-    format!("/aws/lambda/{function}")
 }
 
 /// A configuration as AWS answers it.
@@ -328,14 +333,15 @@ impl Answer {
     }
 
     /// An item of a list, which shows no state.
-    pub(crate) fn listed(configuration: Configuration) -> Self {
+    pub(crate) fn listed(mut configuration: Configuration) -> Self {
+        let logging = configuration.logging.take().unwrap_or_default();
         Self {
             tracing_config: json!({ "Mode": "PassThrough" }),
             status: None,
             package_type: "Zip",
             architectures: ["x86_64"],
             snap_start: json!({ "ApplyOn": "None", "OptimizationStatus": "Off" }),
-            logging_config: json!({ "LogFormat": "Text", "LogGroup": log_group(&configuration.function_name) }),
+            logging_config: logging.shown(&configuration.function_name),
             configuration,
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     function::{Function, LayerContent},
     invoke::{LayerCode, Revision},
     life::{State, Status, Update},
+    logging::LoggingConfig,
     name::{FunctionName, LATEST},
     permission::ResourcePolicy,
     provisioned::{ProvisionedConcurrency, split},
@@ -222,6 +223,7 @@ fn revision(
         code_sha256: blob.to_owned(),
         code_zip: code_path(blob),
         layers: layers.collect(),
+        logging: configuration.logging.as_ref().map(LoggingConfig::running).unwrap_or_default(),
     }
 }
 

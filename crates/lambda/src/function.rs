@@ -29,7 +29,6 @@ macro_rules! unenforced {
             ("FileSystemConfigs", &$input.file_system_configs),
             ("ImageConfig", &$input.image_config),
             ("SnapStart", &$input.snap_start),
-            ("LoggingConfig", &$input.logging_config),
         ]
     };
 }

@@ -73,7 +73,12 @@ pub(crate) fn entry(name: &str) -> Entry {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { records: Records::default(), host: FakeHost { drawn: 0, isolates: true }, now_ms: 1_764_037_614_000, settles: true }
+        Self {
+            records: Records::default(),
+            host: FakeHost { drawn: 0, isolates: true },
+            now_ms: 1_764_037_614_000,
+            settles: true,
+        }
     }
 
     /// An installation with the function `f` of [`OWNER`].

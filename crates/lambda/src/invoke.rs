@@ -46,6 +46,37 @@ pub struct Revision {
     pub code_zip: PathBuf,
     /// Layers in the order they are laid over each other below `/opt`, at most five.
     pub layers: Vec<LayerCode>,
+    /// How it logs.
+    pub logging: Logging,
+}
+
+/// How a function logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// The log group; `None` for `/aws/lambda/` with the function's name.
+    pub group: Option<String>,
+    /// Messages are JSON, from these levels on; `None` for text.
+    pub json: Option<JsonLogging>,
+}
+
+/// The least levels that are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonLogging {
+    /// Of the function's own messages, as `AWS_LAMBDA_LOG_LEVEL` says it.
+    pub application_level: String,
+    /// Of the messages about the function.
+    pub system_level: SystemLevel,
+}
+
+/// Levels of the messages about a function, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SystemLevel {
+    /// Everything.
+    Debug,
+    /// Starts and reports.
+    Info,
+    /// What went wrong.
+    Warn,
 }
 
 /// The content of one layer version.

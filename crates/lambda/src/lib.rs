@@ -19,6 +19,7 @@ pub mod function;
 pub mod invoke;
 pub mod layer;
 pub mod life;
+pub mod logging;
 pub mod name;
 mod paging;
 pub mod permission;

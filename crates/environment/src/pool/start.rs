@@ -464,5 +464,6 @@ pub(crate) fn blank_revision(memory_mb: u32) -> Revision {
         code_sha256: String::new(),
         code_zip: PathBuf::new(),
         layers: Vec::new(),
+        logging: lambda::invoke::Logging::default(),
     }
 }

@@ -87,6 +87,7 @@ fn play(speaks: Speaks) -> (Environment, Other) {
         code_sha256: String::new(),
         code_zip: "".into(),
         layers: Vec::new(),
+        logging: lambda::invoke::Logging::default(),
     };
     let log = Log::new("f", "$LATEST", "0");
     let environment =

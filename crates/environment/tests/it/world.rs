@@ -128,6 +128,7 @@ impl World {
             code_sha256: inspected.sha256_hex,
             code_zip,
             layers: Vec::new(),
+            logging: lambda::invoke::Logging::default(),
         }
     }
 

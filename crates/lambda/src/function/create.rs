@@ -15,6 +15,7 @@ use crate::{
     },
     error::{access_denied, conflict, invalid},
     layer, life,
+    logging::LoggingConfig,
     name::{Address, LATEST, Sharing},
     tags, version,
 };
@@ -42,6 +43,7 @@ pub struct CreateFunctionInput {
     tags: Option<BTreeMap<String, String>>,
     ephemeral_storage: Option<EphemeralStorage>,
     layers: Option<Vec<String>>,
+    logging_config: Option<LoggingConfig>,
     // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
     vpc_config: Option<Value>,
     dead_letter_config: Option<Value>,
@@ -52,7 +54,6 @@ pub struct CreateFunctionInput {
     image_config: Option<Value>,
     architectures: Option<Value>,
     snap_start: Option<Value>,
-    logging_config: Option<Value>,
 }
 
 impl Operation for CreateFunction {
@@ -99,8 +100,8 @@ impl Operation for CreateFunction {
         checks.done()?;
         check_role(&input.role, address.account.as_str())?;
         let own = [("PackageType", &input.package_type), ("Architectures", &input.architectures)];
-        check_unenforced(&own, &address.function)?;
-        check_unenforced(&unenforced!(input), &address.function)?;
+        check_unenforced(&own)?;
+        check_unenforced(&unenforced!(input))?;
         let (Some(runtime), Some(handler)) = (input.runtime, input.handler) else {
             return Err(invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
@@ -115,7 +116,7 @@ impl Operation for CreateFunction {
         }
         let uploaded = input.code.uploaded()?;
         let layers = layer::attach(input.layers.as_deref().unwrap_or_default(), &address, tx)?;
-        let configuration = Configuration {
+        let mut configuration = Configuration {
             function_name: address.function.clone(),
             function_arn: address.arn(),
             runtime,
@@ -134,8 +135,12 @@ impl Operation for CreateFunction {
                 .ephemeral_storage
                 .unwrap_or(EphemeralStorage { size: EPHEMERAL_STORAGE_MB_DEFAULT }),
             layers: Vec::new(),
+            logging: None,
         };
         configuration.check(&*cx.host)?;
+        if let Some(logging) = input.logging_config {
+            configuration.set_logging(logging)?;
+        }
         let mut next = Next { configuration, code_blob: String::new(), code_unpacked: 0, layer_contents: Vec::new() };
         next.set_code(uploaded);
         next.set_layers(layers);

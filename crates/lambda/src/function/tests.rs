@@ -219,9 +219,6 @@ fn what_is_not_enforced_is_refused_unless_it_is_the_default() {
         ("Architectures", json!(["arm64"])),
         ("SnapStart", json!({ "ApplyOn": "PublishedVersions" })),
         ("PackageType", json!("Image")),
-        ("LoggingConfig", json!({ "LogFormat": "JSON" })),
-        ("LoggingConfig", json!({ "LogGroup": "/elsewhere" })),
-        ("LoggingConfig", json!({ "SystemLogLevel": "DEBUG" })),
     ];
     for (member, value) in refused {
         let mut world = World::new();
@@ -417,4 +414,36 @@ fn tmp_has_a_size_where_functions_are_isolated() {
          has no size of its own; leave it at 512 MB."
     );
     world.call("UpdateFunctionConfiguration", sized(512));
+}
+
+#[test]
+fn a_function_logs_as_it_is_told() {
+    let mut world = World::with_function();
+    let logs = |config: Value| json!({ "FunctionName": "f", "LoggingConfig": config });
+    let text = json!({ "LogFormat": "Text", "LogGroup": "/aws/lambda/f" });
+    let updated =
+        world.call("UpdateFunctionConfiguration", logs(json!({ "LogFormat": "JSON", "SystemLogLevel": "WARN" })));
+    assert_eq!(
+        updated["LoggingConfig"],
+        json!({
+            "LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN", "LogGroup": "/aws/lambda/f",
+        })
+    );
+    let running = world.targets("f").remove(0).1.revision.logging.clone();
+    assert_eq!(running.json.map(|json| json.application_level).as_deref(), Some("INFO"));
+    let elsewhere = json!({ "LogFormat": "Text", "LogGroup": "/elsewhere" });
+    world.call("UpdateFunctionConfiguration", logs(elsewhere.clone()));
+    let kept = world.call("UpdateFunctionConfiguration", json!({ "FunctionName": "f", "Timeout": 9 }));
+    assert_eq!(kept["LoggingConfig"], elsewhere, "what is not given stays");
+    assert_eq!(world.targets("f").remove(0).1.revision.logging.group.as_deref(), Some("/elsewhere"));
+    assert_eq!(world.call("UpdateFunctionConfiguration", logs(text.clone()))["LoggingConfig"], text);
+    for (config, code) in [
+        (json!({ "LogFormat": "XML" }), "ValidationException"),
+        (json!({ "LogFormat": "JSON", "SystemLogLevel": "ERROR" }), "ValidationException"),
+        (json!({ "LogGroup": "a b" }), "ValidationException"),
+        (json!({ "ApplicationLogLevel": "DEBUG" }), "InvalidParameterValueException"),
+    ] {
+        let refused = world.refused("UpdateFunctionConfiguration", logs(config.clone()));
+        assert_eq!(&*refused.code, code, "{config}");
+    }
 }

@@ -12,6 +12,7 @@ use crate::{
     },
     error::invalid,
     layer,
+    logging::LoggingConfig,
     name::{Address, Sharing},
     version,
 };
@@ -58,7 +59,7 @@ impl Operation for UpdateFunctionCode {
         if input.image_uri.as_ref().is_some_and(|uri| !uri.is_null()) {
             return Err(invalid("Please don't provide ImageUri when updating a function with packageType Zip."));
         }
-        check_unenforced(&[("Architectures", &input.architectures)], &address.function)?;
+        check_unenforced(&[("Architectures", &input.architectures)])?;
         function.status.check_settled(&address.arn())?;
         function.check_revision(input.revision_id.as_deref())?;
         let uploaded = Code {
@@ -115,6 +116,7 @@ pub struct UpdateFunctionConfigurationInput {
     revision_id: Option<String>,
     ephemeral_storage: Option<EphemeralStorage>,
     layers: Option<Vec<String>>,
+    logging_config: Option<LoggingConfig>,
     // Not enforced: accepted where they say what holds anyway, see `check_unenforced`.
     vpc_config: Option<Value>,
     dead_letter_config: Option<Value>,
@@ -124,7 +126,6 @@ pub struct UpdateFunctionConfigurationInput {
     file_system_configs: Option<Value>,
     image_config: Option<Value>,
     snap_start: Option<Value>,
-    logging_config: Option<Value>,
 }
 
 impl Operation for UpdateFunctionConfiguration {
@@ -147,7 +148,7 @@ impl Operation for UpdateFunctionConfiguration {
     fn apply(input: Self::Input, cx: &mut Cx<'_>, tx: &mut Tx<'_>) -> Result<Self::Output> {
         let address = Address::resolve_unqualified(&input.function_name, cx)?;
         let mut function = address.function(tx)?;
-        check_unenforced(&unenforced!(input), &address.function)?;
+        check_unenforced(&unenforced!(input))?;
         if let Some(role) = &input.role {
             check_role(role, address.account.as_str())?;
         }
@@ -173,6 +174,9 @@ impl Operation for UpdateFunctionConfiguration {
             ..present
         };
         next.configuration.check(&*cx.host)?;
+        if let Some(logging) = input.logging_config {
+            next.configuration.set_logging(logging)?;
+        }
         function.check_revision(input.revision_id.as_deref())?;
         let scope = address.scope();
         function.revise(next, &scope, cx, tx)?;
