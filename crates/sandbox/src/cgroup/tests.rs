@@ -4,6 +4,10 @@ use super::*;
 
 /// Groups for one test, named so that tests do not meet; `None`, with the reason printed, where the host has none.
 fn groups(test: &str) -> Option<Groups> {
+    groups_with_ceiling(test, 0)
+}
+
+fn groups_with_ceiling(test: &str, memory_bytes_total: u64) -> Option<Groups> {
     let places = layout::places(
         &fs::read_to_string("/proc/self/mountinfo").unwrap(),
         &fs::read_to_string("/proc/self/cgroup").unwrap(),
@@ -11,7 +15,7 @@ fn groups(test: &str) -> Option<Groups> {
     );
     // Version 2 would move the test runner itself; its paths are tested on a tree of plain files below.
     let places: Vec<Place> = places.into_iter().filter(|place| place.version == Version::One).collect();
-    match Groups::prepare_in(&places, &format!("portcullis-test-{test}-{}", std::process::id()), 0) {
+    match Groups::prepare_in(&places, &format!("portcullis-test-{test}-{}", std::process::id()), memory_bytes_total) {
         Ok(groups) => Some(groups),
         Err(reason) => {
             eprintln_skipped(&reason);
@@ -49,6 +53,18 @@ fn a_memory_bomb_is_killed_and_counted_and_the_host_is_not() {
     assert!(usage.memory_bytes().unwrap() < 32 << 20);
     group.remove().unwrap();
     group.remove().expect("again is no error");
+    groups.remove();
+}
+
+#[test]
+fn all_sandboxes_together_stop_at_the_ceiling() {
+    let Some(groups) = groups_with_ceiling("ceiling", 32 << 20) else { return };
+    let Some(_) = groups.version(Controller::Memory) else { return eprintln_skipped("no memory controller") };
+    let group = groups.create(5, &Limits { memory_bytes: 1 << 30, ..Limits::default() }).unwrap();
+    let output = python(&group, "b = bytearray(1 << 28)\nprint(len(b))");
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(group.usage().unwrap().unwrap().memory_bytes_peak().unwrap() <= 32 << 20);
+    group.remove().unwrap();
     groups.remove();
 }
 
