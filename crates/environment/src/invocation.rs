@@ -14,7 +14,7 @@ use crate::{
     clock::{epoch_ms, iso},
     frame::{EVENT_BYTES_MAX, RESULT_BYTES_MAX},
     launch::Exit,
-    log::Report,
+    log::{Event, Report},
     pool::{Failed, Failure, Grant, INIT_MS_MAX, Shared, Waiting},
     process::{Call, Ending, Environment, too_large},
     state::Refused,
@@ -119,8 +119,8 @@ impl Work {
         // What was said while idle belongs to no invocation's tail.
         environment.drain_output();
         environment.log.begin();
-        let (id, version) = (&self.invocation.request_id, &self.revision.version);
-        environment.log.line(format!("START RequestId: {id} Version: {version}"));
+        let (request_id, version) = (&self.invocation.request_id, &self.revision.version);
+        environment.log.event(&Event::Start { request_id, version });
         Stage::Running { environment, begun: Instant::now() }
     }
 
@@ -155,23 +155,21 @@ impl Work {
         if healthy && environment.memory_is_stale() {
             environment.look_at_memory();
         }
-        environment.log.line(format!("END RequestId: {}", invocation.request_id));
         // A custom runtime names its errors in a header.
         let named = environment.error_type().filter(|_| function_error.is_some()).map(str::to_owned);
+        let status = trouble.as_ref().map(|trouble| trouble.status).or(named.is_some().then_some("error"));
+        environment.log.event(&Event::End { request_id: &invocation.request_id, status, duration_us });
         let report = Report {
             request_id: &invocation.request_id,
             duration_us,
             memory_mb: revision.memory_mb,
             peak_bytes: environment.peak_bytes,
             init_us: environment.init_us.take(),
-            status: trouble.as_ref().map(|trouble| trouble.status).or(named.is_some().then_some("error")),
+            status,
             error_type: trouble.as_ref().and_then(|trouble| trouble.error_type).or(named.as_deref()),
+            unisolated: self.shared.options.unisolated_banner,
         };
-        let mut line = report.line();
-        if self.shared.options.unisolated_banner {
-            line.push_str("Isolation: none\t");
-        }
-        environment.log.line(line);
+        environment.log.event(&Event::Report(&report));
         let log_tail = invocation.log_tail.then(|| environment.log.tail());
         self.give_back(environment, healthy);
         let executed_version = revision.version.clone();

@@ -1,7 +1,10 @@
 //! The log of one environment: lines, bounds, and the last 4 KB of an invocation.
 
-use std::fmt::Write as _;
+mod event;
 
+use lambda::invoke::{Logging, SystemLevel};
+
+pub(crate) use self::event::{Event, Report};
 use crate::clock::{civil, epoch_ms};
 
 /// Bytes of an invocation's log that `LogResult` carries.
@@ -40,6 +43,8 @@ enum Reading {
 pub(crate) struct Log {
     pub(crate) group: String,
     pub(crate) stream: String,
+    /// Events are JSON from this level on; text without.
+    json: Option<SystemLevel>,
     reading: Reading,
     partial: Vec<u8>,
     lines: Vec<(u64, String)>,
@@ -52,10 +57,11 @@ pub(crate) struct Log {
 
 impl Log {
     /// A log of a new environment of `function`; `id` makes the stream's name unique.
-    pub(crate) fn new(function: &str, version: &str, id: &str) -> Log {
+    pub(crate) fn new(function: &str, version: &str, id: &str, logging: &Logging) -> Log {
         let (year, month, day, ..) = civil(epoch_ms());
         Log {
-            group: format!("/aws/lambda/{function}"),
+            group: logging.group.clone().unwrap_or_else(|| format!("/aws/lambda/{function}")),
+            json: logging.json.as_ref().map(|json| json.system_level),
             stream: format!("{year:04}/{month:02}/{day:02}/[{version}]{id}"),
             reading: Reading::Line,
             partial: Vec::new(),
@@ -167,6 +173,13 @@ impl Log {
         }
     }
 
+    /// Adds what is to be told of an event, if it is.
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        if let Some(line) = event.line(self.json) {
+            self.line(line);
+        }
+    }
+
     /// Adds a line of the platform.
     pub(crate) fn line(&mut self, text: String) {
         if let Reading::Header(header) = std::mem::replace(&mut self.reading, Reading::Line) {
@@ -175,7 +188,9 @@ impl Log {
         self.flush_partial();
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
-            self.push(format!("{dropped} bytes of log were dropped: more than {RATE_BYTES_S} bytes in a second"));
+            if let Some(line) = (Event::Dropped { bytes: dropped }).line(self.json) {
+                self.push(line);
+            }
         }
         self.push(text);
     }
@@ -218,45 +233,6 @@ impl Log {
     }
 }
 
-/// What a `REPORT` line tells.
-pub(crate) struct Report<'a> {
-    pub(crate) request_id: &'a str,
-    pub(crate) duration_us: u64,
-    pub(crate) memory_mb: u32,
-    pub(crate) peak_bytes: u64,
-    /// Of the first invocation alone.
-    pub(crate) init_us: Option<u64>,
-    /// `timeout` or `error`.
-    pub(crate) status: Option<&'a str>,
-    pub(crate) error_type: Option<&'a str>,
-}
-
-impl Report<'_> {
-    /// The line in AWS's text format: tab separated, with a tab at the end.
-    pub(crate) fn line(&self) -> String {
-        let ms = |us: u64| us as f64 / 1_000.0;
-        let billed_ms = self.duration_us.saturating_add(self.init_us.unwrap_or(0)).div_ceil(1_000);
-        let peak_mb = self.peak_bytes.div_ceil(1_024 * 1_024);
-        let mut line = format!(
-            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed_ms} ms\tMemory Size: {} MB\tMax Memory \
-             Used: {peak_mb} MB\t",
-            self.request_id,
-            ms(self.duration_us),
-            self.memory_mb,
-        );
-        if let Some(init_us) = self.init_us {
-            let _ = write!(line, "Init Duration: {:.2} ms\t", ms(init_us));
-        }
-        if let Some(status) = self.status {
-            let _ = write!(line, "Status: {status}\t");
-        }
-        if let Some(error_type) = self.error_type {
-            let _ = write!(line, "Error Type: {error_type}\t");
-        }
-        line
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,7 +243,7 @@ mod tests {
 
     #[test]
     fn output_becomes_lines_however_it_is_cut() {
-        let mut log = Log::new("f", "$LATEST", "0");
+        let mut log = Log::new("f", "$LATEST", "0", &Logging::default());
         for chunk in ["a", "b\nc\n", "\n", "d"] {
             log.feed(chunk.as_bytes(), 0);
         }
@@ -281,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_record_is_one_event_whatever_it_holds() {
-        let mut log = Log::new("f", "$LATEST", "0");
+        let mut log = Log::new("f", "$LATEST", "0", &Logging::default());
         let wire = [
             b"raw ".to_vec(),
             record("two\nlines\n"),
@@ -301,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_record_that_never_ends_holds_nothing_up() {
-        let mut log = Log::new("f", "$LATEST", "0");
+        let mut log = Log::new("f", "$LATEST", "0", &Logging::default());
         log.feed(&[0xa5, 0x5a, 0, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, b'x', b'\n', b'y'], 0);
         log.line("END".into());
         log.feed(b"next\n", 0);
@@ -310,7 +286,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_split_and_floods_are_counted() {
-        let mut log = Log::new("f", "$LATEST", "0");
+        let mut log = Log::new("f", "$LATEST", "0", &Logging::default());
         log.feed(&vec![b'x'; LINE_BYTES_MAX + 3], 0);
         log.line("END".into());
         assert_eq!(texts(&mut log).iter().map(String::len).collect::<Vec<_>>(), [LINE_BYTES_MAX, 3, 3]);
@@ -326,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_four_kilobytes() {
-        let mut log = Log::new("f", "$LATEST", "0");
+        let mut log = Log::new("f", "$LATEST", "0", &Logging::default());
         log.begin();
         for number in 0..10_000 {
             log.line(format!("line {number}"));
@@ -334,26 +310,5 @@ mod tests {
         let tail = String::from_utf8(log.tail()).unwrap();
         assert_eq!(tail.len(), TAIL_BYTES);
         assert!(tail.ends_with("line 9999\n"));
-    }
-
-    #[test]
-    fn a_report_has_the_form_of_aws() {
-        let mut report = Report {
-            request_id: "id",
-            duration_us: 1_234,
-            memory_mb: 128,
-            peak_bytes: 38 * 1_024 * 1_024,
-            init_us: Some(120_000),
-            status: None,
-            error_type: None,
-        };
-        assert_eq!(
-            report.line(),
-            "REPORT RequestId: id\tDuration: 1.23 ms\tBilled Duration: 122 ms\tMemory Size: 128 MB\tMax Memory Used: \
-             38 MB\tInit Duration: 120.00 ms\t"
-        );
-        report.init_us = None;
-        report.status = Some("timeout");
-        assert!(report.line().ends_with("Status: timeout\t"));
     }
 }

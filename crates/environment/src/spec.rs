@@ -189,6 +189,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) credentials: Option<RoleCredentials>,
 }
 
+/// How AWS calls the two ways an environment comes to be.
+pub(crate) fn initialization_name(initialization: Initialization) -> &'static str {
+    match initialization {
+        Initialization::OnDemand => "on-demand",
+        Initialization::Provisioned => "provisioned-concurrency",
+    }
+}
+
 /// The environment of a function's process. Later entries win: what the platform sets cannot be overridden by the
 /// customer, except what [`bare`] gives.
 ///
@@ -223,11 +231,11 @@ pub(crate) fn variables(
     set("AWS_LAMBDA_FUNCTION_NAME", revision.function.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", revision.version.clone());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", revision.memory_mb.to_string());
-    let initialization = match facts.initialization {
-        Initialization::OnDemand => "on-demand",
-        Initialization::Provisioned => "provisioned-concurrency",
-    };
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", initialization.into());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", initialization_name(facts.initialization).into());
+    if let Some(json) = &revision.logging.json {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON".into());
+        set("AWS_LAMBDA_LOG_LEVEL", json.application_level.clone());
+    }
     set("AWS_LAMBDA_LOG_GROUP_NAME", facts.group.to_owned());
     set("AWS_LAMBDA_LOG_STREAM_NAME", facts.stream.to_owned());
     set("LAMBDA_TASK_ROOT", text(&place.task));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant as Begun},
 };
 
-use lambda::invoke::Revision;
+use lambda::invoke::{Logging, Revision};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,10 +17,10 @@ use crate::{
     clock::epoch_ms,
     egress::Owner,
     launch::{Exit, Launched, Layout, Listeners, Spec},
-    log::Log,
+    log::{Event, Log},
     process::{Ending, Environment, Speaks},
     runtimes::{self, Family, Installed, Interpreter, Resolved},
-    spec::{Facts, Place, arguments, bare, command, family, standby_mb, variables},
+    spec::{Facts, Place, arguments, bare, command, family, initialization_name, standby_mb, variables},
     state::{Class, EnvironmentId, Initialization},
     supervisor::RUNTIME_DIR,
     trees,
@@ -40,7 +40,7 @@ struct Plan {
     speaks: Speaks,
     load: Value,
     lives_ms: u64,
-    banner: String,
+    banner: Option<String>,
 }
 
 /// How a start came out.
@@ -219,7 +219,7 @@ impl Shared {
         mut environment: Box<Environment>,
         unserved: Option<Listeners>,
         load: &Value,
-        banner: String,
+        banner: Option<String>,
         limit: Duration,
     ) -> Start {
         let revision = Arc::clone(&environment.revision);
@@ -232,7 +232,9 @@ impl Shared {
             (Arc::clone(&self.logs), environment.log.group.clone(), environment.log.stream.clone());
         let owner = (revision.account.clone(), revision.region.clone());
         environment.sink = Some(Box::new(move |batch| logs.write(&owner.0, &owner.1, &group, &stream, batch.lines)));
-        environment.log.line(banner);
+        if let Some(banner) = banner {
+            environment.log.line(banner);
+        }
         let ending = environment.load(load.to_string().as_bytes(), Instant::now() + limit).await;
         environment.drain_output();
         environment.look_at_memory();
@@ -252,7 +254,7 @@ impl Shared {
             Ending::Hello | Ending::Result(_) | Ending::Failed { .. } => Failure::Exited(Exit::Unknown),
         };
         let status = if matches!(failure, Failure::TimedOut) { "timeout" } else { "error" };
-        environment.log.line(format!("INIT_REPORT Phase: init\tStatus: {status}\t"));
+        environment.log.event(&Event::InitFailed { status });
         self.hand_over_log(&mut environment);
         Start::Failed(Failed { failure, log: environment.log.tail() })
     }
@@ -410,10 +412,13 @@ impl Shared {
             listens: place.own_network || command.speaks != Speaks::Frames,
         };
         let (major, minor) = resolved.interpreter.version;
-        let banner = match resolved.family {
+        let text = match resolved.family {
             Family::Provided => format!("INIT_START Runtime Version: {}", revision.runtime),
             _ => format!("INIT_START Runtime Version: {} ({major}.{minor})", revision.runtime),
         };
+        let initialization = initialization_name(initialization);
+        let banner = Event::InitStart { text: &text, runtime: &revision.runtime, initialization };
+        let banner = banner.line(revision.logging.json.as_ref().map(|json| json.system_level));
         Ok(Plan { spec, speaks: command.speaks, load, lives_ms, banner })
     }
 
@@ -438,7 +443,7 @@ impl Shared {
 }
 
 fn new_log(revision: &Revision) -> Log {
-    Log::new(&revision.function, &revision.version, &uuid::Uuid::new_v4().simple().to_string())
+    Log::new(&revision.function, &revision.version, &uuid::Uuid::new_v4().simple().to_string(), &revision.logging)
 }
 
 /// Variables by name, the last value of each: what a process gets must not depend on which one it finds first.
@@ -464,6 +469,6 @@ pub(crate) fn blank_revision(memory_mb: u32) -> Revision {
         code_sha256: String::new(),
         code_zip: PathBuf::new(),
         layers: Vec::new(),
-        logging: lambda::invoke::Logging::default(),
+        logging: Logging::default(),
     }
 }

@@ -89,7 +89,7 @@ fn play(speaks: Speaks) -> (Environment, Other) {
         layers: Vec::new(),
         logging: lambda::invoke::Logging::default(),
     };
-    let log = Log::new("f", "$LATEST", "0");
+    let log = Log::new("f", "$LATEST", "0", &lambda::invoke::Logging::default());
     let environment =
         Environment::new(1, Arc::new(revision), launched, speaks, log, Monotonic::start(), u64::MAX).unwrap().0;
     (environment, Other { socket, output, alive, api })

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lambda::invoke::{JsonLogging, Logging, SystemLevel};
+
 use crate::world::{REQUEST_ID, World};
 
 /// The TOKEN authorizer AWS publishes, in its first (callback) form.
@@ -408,12 +410,15 @@ async fn logs_can_be_json_from_a_level_on() {
         "exports.handler = async (e) => { console.debug('no'); console.log('one\\ntwo'); console.info({ a: [1] }); console.warn('n', 1); \
          const c = {}; c.c = c; console.error(c); console.error('with', new TypeError('bad')); if (e.fail) throw new RangeError('no'); };",
     );
-    for (name, value) in [("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("AWS_LAMBDA_LOG_LEVEL", "info")] {
-        function.environment.insert(name.into(), value.into());
-    }
+    let json = JsonLogging { application_level: "INFO".into(), system_level: SystemLevel::Debug };
+    function.logging = Logging { group: Some("elsewhere".into()), json: Some(json) };
     let tail = world.tail(&function, r#"{"fail":true}"#).await;
-    let events: Vec<serde_json::Value> =
-        tail.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<serde_json::Value> = tail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (platform, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event["record"].is_object());
+    let kinds: Vec<_> = platform.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["platform.start", "platform.runtimeDone", "platform.report"]);
+    assert_eq!(platform[2]["record"]["requestId"], REQUEST_ID);
+    assert_eq!(world.lines.in_group("elsewhere").len(), 10, "with the one of its start");
     assert_eq!(events.len(), 6, "{tail}");
     for (event, (level, message)) in events.iter().zip([
         ("INFO", serde_json::json!("one\ntwo")),

@@ -39,7 +39,10 @@ impl LogSink for Lines {
 
 impl Lines {
     pub fn of(&self, function: &str) -> Vec<String> {
-        let group = format!("/aws/lambda/{function}");
+        self.in_group(&format!("/aws/lambda/{function}"))
+    }
+
+    pub fn in_group(&self, group: &str) -> Vec<String> {
         self.0.lock().unwrap().iter().filter(|(found, _)| *found == group).map(|(_, line)| line.clone()).collect()
     }
 }
