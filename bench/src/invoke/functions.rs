@@ -83,6 +83,7 @@ impl Function {
             code_sha256: inspected.sha256_hex,
             code_zip,
             layers: Vec::new(),
+            logging: lambda::invoke::Logging::default(),
         };
         Ok(Function { language, revision })
     }
