@@ -4,7 +4,7 @@ import json
 
 import functions
 import make
-from aws import Aws, check_refused
+from aws import Aws, check_refused, eventually
 
 WAIT = {"Delay": 1, "MaxAttempts": 20}
 
@@ -116,3 +116,44 @@ def test_tmp_has_the_configured_size(api, unique):
     assert run()["mb"] == 1024
     too_large = {"FunctionName": name, "EphemeralStorage": {"Size": 10241}}
     check_refused("ValidationException", 400, None, api.awslambda.update_function_configuration, **too_large)
+
+
+def test_it_logs_as_it_is_told(api, unique):
+    name, group = unique("logs"), unique("/elsewhere/logs")
+    config = {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "LogGroup": group}
+    make.function(api, name, "leveled.py", LoggingConfig=config)
+    shown = api.awslambda.get_function_configuration(FunctionName=name)["LoggingConfig"]
+    assert shown == {**config, "SystemLogLevel": "INFO"}
+    logs = api.client("logs")
+
+    def written() -> list[dict]:
+        """What was logged, once an invocation's report is there."""
+        try:
+            events = logs.filter_log_events(logGroupName=group)["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        found = [json.loads(event["message"]) for event in events]
+        return found if any(event.get("type") == "platform.report" for event in found) else []
+
+    request_id = api.awslambda.invoke(FunctionName=name, Payload=b"{}")["ResponseMetadata"]["RequestId"]
+    found = eventually(written)
+    started = [event for event in found if event.get("type") == "platform.start"]
+    assert [event["record"]["requestId"] for event in started] == [request_id]
+    report = next(event["record"] for event in found if event.get("type") == "platform.report")
+    assert report["requestId"] == request_id and report["metrics"]["memorySizeMB"] == 128
+    own = [event for event in found if "level" in event]
+    assert [(event["level"], event["message"], event["requestId"]) for event in own] == [("WARNING", "of note", request_id)]
+    # The next revision says nothing of what goes well.
+    api.awslambda.update_function_configuration(
+        FunctionName=name, LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": f"{group}/quiet"}
+    )
+    make.wait_active(api, name)
+    api.awslambda.invoke(FunctionName=name, Payload=b"{}")
+    quiet = eventually(lambda: logs.describe_log_groups(logGroupNamePrefix=f"{group}/quiet")["logGroups"])
+    assert len(quiet) == 1
+    messages = eventually(lambda: logs.filter_log_events(logGroupName=f"{group}/quiet")["events"])
+    assert not [event for event in messages if "platform." in event["message"]]
+    for wrong in ({"ApplicationLogLevel": "DEBUG"}, {"LogFormat": "Text", "SystemLogLevel": "WARN"}):
+        check_refused(
+            "InvalidParameterValueException", 400, None, api.awslambda.update_function_configuration, FunctionName=name, LoggingConfig=wrong
+        )
