@@ -39,12 +39,8 @@ fn custom(world: &World, code: &str) -> Revision {
     world.function("provided.al2023", &[("bootstrap", &bootstrap)])
 }
 
-#[tokio::test]
-async fn a_custom_runtime_serves_events_and_errors() {
-    let world = World::new();
-    let function = custom(
-        &world,
-        r#"
+/// A function that answers in whatever way the event names.
+const WAYS: &str = r#"
 def serve(event, headers, at):
     if event == "headers":
         names = ["Content-Type", "Lambda-Runtime-Aws-Request-Id", "Lambda-Runtime-Invoked-Function-Arn", "Lambda-Runtime-Trace-Id",
@@ -80,8 +76,12 @@ def serve(event, headers, at):
     else:
         call("POST", at + "/response", json.dumps(event))
 loop(serve)
-"#,
-    );
+"#;
+
+#[tokio::test]
+async fn a_custom_runtime_serves_events_and_errors() {
+    let world = World::new();
+    let function = custom(&world, WAYS);
     let headers = serde_json::json!([
         "application/json",
         REQUEST_ID,
