@@ -5,7 +5,8 @@
 //! implements [`lambda::invoke::Run`].
 //!
 //! What is decided (who gets which environment, when one is started or killed) is the pure state machine in
-//! [`state`]; what is said to a runtime is the pure codec in [`frame`]; how a process comes to be is behind the trait
+//! [`state`]; what is said to a runtime is the pure codec in [`frame`], or, to one
+//! that a function brings along, AWS's HTTP Runtime API (`runtime_api`); how a process comes to be is behind the trait
 //! [`launch::Launch`]. [`Isolated`] gives every environment a sandbox of its own. **[`launch::Plain`] isolates
 //! nothing**: functions run as the server's own user, with its files and its network. It is for single-tenant use and
 //! for tests.
