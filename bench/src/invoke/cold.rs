@@ -41,7 +41,10 @@ pub fn standby(host: &Host, function: &Function, arguments: &Arguments, table: &
     host.stop(&supervisor);
     measured.with_context(|| format!("{}: cold starts from standbys", function.language))?;
     let quantiles = Quantiles::of(times);
-    table.add(Row::absolute(function, "cold from a standby, p50 ms", quantiles.p50 / 1e3, 4.0));
+    let mut p50 = Row::absolute(function, "cold from a standby, p50 ms", quantiles.p50 / 1e3, 4.0);
+    // What is left when nothing else wants the processor.
+    p50.note = format!("best {:.1}", quantiles.best / 1e3);
+    table.add(p50);
     table.add(Row::absolute(function, "cold from a standby, p99 ms", quantiles.p99 / 1e3, 20.0));
     if let Some(memory_mib) = memory_mib {
         let target = if function.language == Language::Node { 8.0 } else { 6.0 };
@@ -55,6 +58,7 @@ pub fn unpooled(host: &Host, function: &Function, arguments: &Arguments, table: 
     let supervisor = host.supervisor(Standbys::Off)?;
     let runtime = callers_runtime()?;
     let mut row = Row::new(function, "cold from nothing, p50 ms", 1.25);
+    let mut best = [f64::INFINITY; 2];
     let measured = runtime.block_on(async {
         check(&supervisor.run(function.revision(0), invocation()).await.map_err(told)?)?;
         for number in 1..=arguments.starts {
@@ -65,12 +69,15 @@ pub fn unpooled(host: &Host, function: &Function, arguments: &Arguments, table: 
             tokio::time::sleep(REST).await;
             let own = first_call(&supervisor, function, number).await?;
             tokio::time::sleep(REST).await;
-            row.push(bare.as_secs_f64() * 1e3, own.as_secs_f64() * 1e3);
+            let times = [bare, own].map(|time| time.as_secs_f64() * 1e3);
+            best = [best[0].min(times[0]), best[1].min(times[1])];
+            row.push(times[0], times[1]);
         }
         Ok::<_, anyhow::Error>(())
     });
     host.stop(&supervisor);
     measured.with_context(|| format!("{}: cold starts", function.language))?;
+    row.note = format!("best {:.1} and {:.1}", best[0], best[1]);
     table.add(row);
     Ok(())
 }

@@ -22,7 +22,7 @@ pub struct Row {
     pub more_is_better: bool,
     /// The ratio, where it is to something other than the yardstick.
     pub ratio: Option<f64>,
-    pub note: &'static str,
+    pub note: String,
 }
 
 impl Row {
@@ -36,7 +36,7 @@ impl Row {
             absolute: false,
             more_is_better: false,
             ratio: None,
-            note: "",
+            note: String::new(),
         }
     }
 

@@ -140,9 +140,8 @@ impl Supervisor {
         let failure = match failure {
             _ if held.available >= held.wanted => None,
             Some(failure) if held.failures > 0 => Some(failure.to_string()),
-            // Those that are starting may still come; what has not even begun waits for room.
-            _ if held.allocated < held.wanted && held.allocated == held.available => {
-                Some(format!("This node has room for {} of {} environments.", held.available, held.wanted))
+            _ if held.crowded => {
+                Some(format!("This node has room for {} of {} environments.", held.allocated, held.wanted))
             }
             _ => None,
         };

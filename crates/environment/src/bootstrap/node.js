@@ -108,8 +108,11 @@ function sendBytes(kind, sequence, bytes) {
   }
 }
 
-// The server learns that the process runs before the rest of this file costs time.
-sendBytes(KIND.HELLO, 0n, Buffer.from([1, 0, 0, 0]));
+const greet = () => sendBytes(KIND.HELLO, 0n, Buffer.from([1, 0, 0, 0]));
+const isStandby = !process.env.AWS_LAMBDA_FUNCTION_NAME;
+// The server learns that the process runs before the rest of this file costs time; of one that waits for a function it
+// learns when it is of use.
+if (!isStandby) greet();
 
 const path = require('path');
 const util = require('util');
@@ -633,7 +636,10 @@ function become(environment) {
 }
 
 async function main() {
-  if (!process.env.AWS_LAMBDA_FUNCTION_NAME) await warmUp();
+  if (isStandby) {
+    await warmUp();
+    greet();
+  }
   constants = receive((bytes, kind, end) => {
     if (kind !== KIND.LOAD) reallyExit(1);
     return parse(bytes.toString('utf8', HEADER, end));

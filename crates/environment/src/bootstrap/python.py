@@ -66,9 +66,16 @@ class Socket:
             frame = frame[_write(SOCKET, frame) :]
 
 
+def greet():
+    _socket.send(HELLO, 0, _number.pack(1))
+
+
 _socket = Socket()
-# The server learns that the process runs before the rest of this file costs time.
-_socket.send(HELLO, 0, _number.pack(1))
+_is_standby = "AWS_LAMBDA_FUNCTION_NAME" not in os.environ
+# The server learns that the process runs before the rest of this file costs time; of one that waits for a function it
+# learns when it is of use.
+if not _is_standby:
+    greet()
 
 import _sitebuiltins
 import builtins
@@ -507,8 +514,9 @@ def find_modules(root, layers):
 
 def main():
     global _ascii
-    if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
+    if _is_standby:
         warm_up()
+        greet()
     _kind, _sequence, body = _socket.receive()
     constants = _loads(body)
     if constants.get("environment") is not None:
