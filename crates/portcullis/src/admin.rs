@@ -234,7 +234,7 @@ fn status(about: About, accounts: usize, shared: &Shared) -> Status {
         connections: shared.connections(),
         environments_live: runner.live_count(),
         environments_warm: runner.warm_count(),
-        functions: shared.functions.clone(),
+        functions: shared.functions.now(),
     }
 }
 

@@ -73,7 +73,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let screen = Screen::of_process();
     let server = Server::start(&settings, begun)?;
-    if let Some(reason) = &server.functions().reason {
+    if let Some(reason) = server.functions().reason {
         let reason = format!("the demo runs a Lambda function, and functions do not run here: {reason}");
         runtime.block_on(server.stop());
         return Err(anyhow!(reason).into());

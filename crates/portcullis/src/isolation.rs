@@ -7,7 +7,7 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt as _,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +17,7 @@ use environment::{
     Isolated,
     launch::{Launch, Plain, Refusing},
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::{Launcher, Mechanism, Report, Tier};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ const SELF: &str = "/proc/self/exe";
 const FUNCTIONS: &str = "functions";
 /// Ports that need a privilege to listen on.
 const PRIVILEGED_PORTS: std::ops::Range<u16> = 1..1024;
+
+/// Both values of [`Functions::status`].
+const AVAILABLE: &str = "available";
+const UNAVAILABLE: &str = "unavailable";
 
 /// What health and status tell of functions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +68,32 @@ impl Functions {
     }
 }
 
+/// What is told of functions, and what it depends on.
+pub struct Watched {
+    functions: Functions,
+    /// Readable once the launcher has ended.
+    launcher: Option<OwnedFd>,
+}
+
+impl Watched {
+    /// As it is now. A privileged launcher that has ended is not started again, for this server has no privilege to
+    /// give to another.
+    #[must_use]
+    pub fn now(&self) -> Functions {
+        let mut now = self.functions.clone();
+        if now.reason.is_none() && now.tier == Tier::A1.to_string() && self.launcher.as_ref().is_some_and(has_ended) {
+            UNAVAILABLE.clone_into(&mut now.status);
+            now.reason = Some("the launcher of sandboxes has ended. Restart the server.".to_owned());
+        }
+        now
+    }
+}
+
+fn has_ended(launcher: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(launcher, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
+
 /// A launcher that has been started, and privileges given up.
 pub struct Begun {
     /// Below it functions are unpacked; exists.
@@ -80,7 +111,7 @@ pub struct Settled {
     /// How they are started.
     pub launch: Arc<dyn Launch>,
     /// What is told of it.
-    pub functions: Functions,
+    pub functions: Watched,
     /// What was tried, as a table for people; nothing where nothing was tried.
     pub table: Option<String>,
     /// What somebody could come to regret.
@@ -132,7 +163,7 @@ impl Begun {
                 return Settled {
                     directory,
                     launch: Arc::new(Plain),
-                    functions: functions(None, &Report { tier: Tier::C, probes: Vec::new() }),
+                    functions: unwatched(functions(None, &Report { tier: Tier::C, probes: Vec::new() })),
                     table: None,
                     warnings: vec![warning.to_owned()],
                 };
@@ -155,10 +186,11 @@ impl Begun {
                     .to_owned(),
             );
         }
+        let told = Watched { functions: functions(None, &report), launcher: launcher.watch().ok() };
         Settled {
             directory,
             launch: Arc::new(Isolated::new(launcher).restartable(PathBuf::from(SELF), options)),
-            functions: functions(None, &report),
+            functions: told,
             table,
             warnings,
         }
@@ -170,15 +202,19 @@ fn refusing(directory: PathBuf, reason: String, report: &Report, table: Option<S
         directory,
         launch: Arc::new(Refusing { why: format!("Functions do not run on this server: {reason}") }),
         warnings: vec![format!("functions do not run here: {reason} Everything else is served")],
-        functions: functions(Some(reason), report),
+        functions: unwatched(functions(Some(reason), report)),
         table,
     }
+}
+
+fn unwatched(functions: Functions) -> Watched {
+    Watched { functions, launcher: None }
 }
 
 fn functions(reason: Option<String>, report: &Report) -> Functions {
     let missing = report.missing().into_iter();
     Functions {
-        status: if reason.is_none() { "available" } else { "unavailable" }.to_owned(),
+        status: if reason.is_none() { AVAILABLE } else { UNAVAILABLE }.to_owned(),
         tier: report.tier.to_string(),
         reason,
         missing: missing

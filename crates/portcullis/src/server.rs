@@ -148,8 +148,8 @@ impl Server {
 
     /// Whether functions run, and what keeps them apart.
     #[must_use]
-    pub fn functions(&self) -> &Functions {
-        &self.shared.functions
+    pub fn functions(&self) -> Functions {
+        self.shared.functions.now()
     }
 
     /// Where a client of this machine reaches it.

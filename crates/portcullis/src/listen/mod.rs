@@ -39,7 +39,7 @@ pub(crate) use door::Door;
 pub(crate) use own::VERSION;
 pub use peer::Network;
 
-use crate::isolation::Functions;
+use crate::isolation::Watched;
 use body::Budget;
 use connection::Origin;
 
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     /// Where control-plane requests run.
     pub(crate) runtime: Handle,
     pub(crate) trusted_proxies: Vec<Network>,
-    pub(crate) functions: Functions,
+    pub(crate) functions: Watched,
     /// Held while an account is created, where there may be but one.
     pub(crate) single_tenant: Option<Mutex<()>>,
     pub(crate) started: Instant,
@@ -83,7 +83,7 @@ impl Shared {
         control: Control,
         runtime: Handle,
         trusted_proxies: Vec<Network>,
-        functions: Functions,
+        functions: Watched,
         single_tenant: bool,
         threads: usize,
     ) -> Self {

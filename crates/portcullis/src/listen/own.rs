@@ -53,7 +53,7 @@ fn health(shared: &Shared) -> (u16, Value) {
         "status": if stopping { "stopping" } else { "running" },
         "ready": !stopping,
         "version": VERSION,
-        "functions": shared.functions,
+        "functions": shared.functions.now(),
     });
     (if stopping { 503 } else { 200 }, document)
 }

@@ -213,3 +213,28 @@ fn a_server_has_no_privileges() {
         assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     }
 }
+
+#[test]
+fn a_launcher_that_ended_is_told() {
+    let (_dir, data) = fresh();
+    let server = Running::start(&data, &[]);
+    let functions = || {
+        let health: Value = serde_json::from_str(body(&server.get("/_portcullis/health"))).unwrap();
+        health["functions"].clone()
+    };
+    if functions()["tier"] != "A1" {
+        // Without privileges the launcher is started again, with the next function.
+        return;
+    }
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).unwrap();
+    let launcher: i32 = children.split_whitespace().next().unwrap().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(launcher).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while functions()["status"] != "unavailable" {
+        assert!(std::time::Instant::now() < deadline, "{}", functions());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(functions()["reason"].as_str().unwrap().contains("Restart the server"));
+    assert!(server.get("/_portcullis/health").starts_with("HTTP/1.1 200 "), "everything else is served");
+}
