@@ -5,7 +5,7 @@
 //! same function. Both take turns with the supervisor in rounds, so that whatever else the machine does meets both.
 
 mod cold;
-mod functions;
+pub mod functions;
 mod raw;
 mod table;
 mod warm;
@@ -25,6 +25,7 @@ use sandbox::{Launcher, Tier};
 use crate::say;
 use functions::{Function, Language};
 use table::Table;
+pub use warm::told;
 
 /// What was asked for on the command line.
 struct Arguments {
@@ -35,11 +36,11 @@ struct Arguments {
 }
 
 /// The host: where things lie and how isolated they run.
-struct Host {
-    folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+pub struct Host {
+    pub folder: tempfile::TempDir,
+    pub runtime: tokio::runtime::Runtime,
     launcher: Arc<dyn Launch>,
-    isolation: String,
+    pub isolation: String,
     node: Option<PathBuf>,
     python: Option<PathBuf>,
 }
@@ -92,7 +93,9 @@ fn parse(arguments: &[String]) -> Result<Arguments> {
 }
 
 impl Host {
-    fn start() -> Result<Host> {
+    /// # Errors
+    /// When the launcher cannot be started.
+    pub fn start() -> Result<Host> {
         let folder = tempfile::tempdir().context("a folder for the functions")?;
         let runtime_dir = environment::prepare(&folder.path().join("functions"))?.join(RUNTIME_DIR);
         let options = sandbox::Options { runtime_dir, ..sandbox::Options::default() };
@@ -120,7 +123,10 @@ impl Host {
     }
 
     /// A supervisor of its own for one measurement. There is one at a time, for they share a directory.
-    fn supervisor(&self, standbys: Standbys) -> Result<Supervisor> {
+    ///
+    /// # Errors
+    /// When its directory cannot be prepared.
+    pub fn supervisor(&self, standbys: Standbys) -> Result<Supervisor> {
         let options = Options {
             data_dir: self.folder.path().join("functions"),
             node: self.node.clone(),
@@ -137,7 +143,8 @@ impl Host {
         Ok(supervisor)
     }
 
-    fn stop(&self, supervisor: &Supervisor) {
+    /// Shuts it down at once.
+    pub fn stop(&self, supervisor: &Supervisor) {
         self.runtime.block_on(supervisor.shutdown(std::time::Duration::ZERO));
     }
 }

@@ -13,6 +13,7 @@ bench/results/<date>-<what>.json. Loopback only. Nothing is asserted about time.
 
 usage: cargo xtask bench [--what NAME] [--rounds N] [--seconds S] [--connections N] [--profile PROFILE]
        cargo xtask bench invoke [--rounds N] [--calls N] [--starts N] [--profile PROFILE]
+       cargo xtask bench soak [--calls N] [--kills N] [--profile PROFILE]
 
   --what NAME         last part of the result file's name [default: data-plane]
   --rounds N          interleaved rounds; ratios are the medians over them [default: 7]
@@ -27,6 +28,12 @@ without a supervisor, in the same run, as ratios with the targets beside them. I
   --calls N           warm calls of one round [default: 10000]
   --starts N          cold starts of each kind [default: 60]
 
+`soak` calls functions and kills environments very often, and fails if a descriptor, a mount, a control group or a zombie
+is left, or memory has grown.
+
+  --calls N           warm calls [default: 1000000]
+  --kills N           environments killed [default: 10000]
+
 examples:
   cargo xtask bench
   cargo xtask bench invoke --rounds 3
@@ -35,8 +42,8 @@ examples:
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let mut profile = "release".to_owned();
     let mut passed = Vec::new();
-    let invoke = arguments.first().is_some_and(|first| first == "invoke");
-    let mut rest = arguments.iter().skip(usize::from(invoke));
+    let functions = arguments.first().filter(|first| ["invoke", "soak"].contains(&first.as_str()));
+    let mut rest = arguments.iter().skip(usize::from(functions.is_some()));
     while let Some(argument) = rest.next() {
         if argument == "--profile" {
             profile = rest.next().cloned().unwrap_or(profile);
@@ -44,10 +51,10 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
             passed.push(argument);
         }
     }
-    if invoke {
+    if let Some(what) = functions {
         let bench = command::build_binary(root, "bench", &profile)?;
         let mut run = Command::new(bench);
-        run.arg("invoke").arg("--results").arg(root.join("bench/results")).args(passed);
+        run.arg(what).arg("--results").arg(root.join("bench/results")).args(passed);
         return command::run(&mut run);
     }
     let server = command::build_binary(root, "portcullis", &profile)?;

@@ -88,6 +88,11 @@ impl Function {
         Ok(Function { language, revision })
     }
 
+    /// The same under another name.
+    pub fn renamed(&self, name: &str) -> Revision {
+        Revision { function: name.to_owned(), ..self.revision.clone() }
+    }
+
     /// One that shares nothing with the others but its code.
     pub fn revision(&self, number: usize) -> Arc<Revision> {
         Arc::new(Revision { revision_id: number.to_string(), ..self.revision.clone() })
