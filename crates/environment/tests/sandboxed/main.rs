@@ -97,7 +97,7 @@ async fn until(what: &str, mut reached: impl FnMut() -> bool) {
 const WHERE: &str = "const os = require('os'), fs = require('fs');
     exports.handler = async () => [os.userInfo().username, process.cwd(), __dirname, process.env.LAMBDA_TASK_ROOT,
       process.env.SECRET, process.env.AWS_ENDPOINT_URL, process.env.AWS_LAMBDA_INITIALIZATION_TYPE,
-      process.env.AWS_ACCESS_KEY_ID, fs.readdirSync('/tmp').length, fs.existsSync('/root/.bashrc')];";
+      process.env.AWS_ACCESS_KEY_ID, fs.readdirSync('/tmp').length, fs.existsSync('/etc/shadow')];";
 const THERE: &str = r#"["sbx_user1051","/var/task","/var/task","/var/task","known only here","http://127.0.0.1:4566","on-demand","ASIAEXAMPLE",0,false]"#;
 
 fn told(mut function: Revision) -> Revision {
@@ -110,7 +110,7 @@ async fn a_function_sees_its_sandbox() {
     let node = told(world.node(WHERE));
     assert_eq!(world.result(&node, "{}").await, THERE);
     let python = world.python(
-        "import os, sys, pwd\ndef handler(e, c):\n    return [pwd.getpwuid(os.getuid()).pw_name, os.getcwd(), __file__, os.environ['PYTHONPATH'], os.path.exists('/root/.bashrc')]\n",
+        "import os, sys, pwd\ndef handler(e, c):\n    return [pwd.getpwuid(os.getuid()).pw_name, os.getcwd(), __file__, os.environ['PYTHONPATH'], os.path.exists('/etc/shadow')]\n",
     );
     let expected = r#"["sbx_user1051", "/var/task", "/var/task/app.py", "/var/runtime", false]"#;
     assert_eq!(world.result(&python, "{}").await, expected);

@@ -130,7 +130,6 @@ fn update_of_configuration_changes_what_is_given() {
 
 #[test]
 fn refusals_have_awss_texts() {
-    let long = "x".repeat(65);
     let mut many = serde_json::Map::new();
     many.extend((0..51).map(|at| (format!("k{at}"), json!("v"))));
     let cases = [
@@ -194,8 +193,12 @@ fn refusals_have_awss_texts() {
         assert_eq!((error.status, error.message.as_str()), (status, message), "{members}");
         assert_eq!(world.len(), 1, "nothing is stored");
     }
+}
+
+#[test]
+fn names_and_sources_are_held_to_their_form() {
     let mut world = World::new();
-    let error = world.refused("CreateFunction", create(&long));
+    let error = world.refused("CreateFunction", create(&"x".repeat(65)));
     assert!(error.message.ends_with("Member must have length less than or equal to 64"), "{}", error.message);
     let error = world.refused("CreateFunction", create("a.b"));
     assert_eq!(error.code, "ValidationException");

@@ -17,7 +17,7 @@ const FORBIDDEN: &[Errno] = &[Errno::PERM];
 pub const LINES: &[Line] = &[
     denied("the_store", GONE, || told(given("STORE"))),
     denied("the_store_by_way_of_process_1", GONE, || told(format!("/proc/1/root{}", given("STORE")))),
-    denied("the_store_by_way_of_the_own_root", GONE, || told(format!("/proc/self/root/../..{}", given("STORE")))),
+    denied("the_store_by_way_of_the_own_root", GONE, || told(format!("/proc/self/root{}{}", "/../..", given("STORE")))),
     denied("the_store_by_way_of_the_working_directory", GONE, || {
         let up = "../".repeat(40);
         told(format!("{up}{}", given("STORE")))
