@@ -6,7 +6,7 @@
 //! do not run and say why; everything else is served.
 
 use std::{
-    fs,
+    fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -136,7 +136,25 @@ pub fn begin(settings: &Settings) -> anyhow::Result<Begun> {
     });
     sandbox::privileges::drop_all(PRIVILEGED_PORTS.contains(&settings.listen.port()))
         .context("this process cannot give up its privileges, and will not serve with them")?;
+    if settings.isolation != Isolation::None && rustix::process::geteuid().is_root() {
+        confine_writes(&settings.data_dir).context("this process cannot give up writing to the rest of this host")?;
+    }
     Ok(Begun { directory, options, launcher })
+}
+
+/// Lets this process write below its data directory and where temporary files go, and nowhere else.
+///
+/// For root alone: without capabilities it still owns most files of a host. An ordinary user owns no such, and a launcher
+/// started again by a process confined so could mount nothing.
+fn confine_writes(data_dir: &Path) -> io::Result<()> {
+    let directories = [data_dir.canonicalize()?, std::env::temp_dir()];
+    let existing: Vec<&Path> =
+        directories.iter().map(PathBuf::as_path).filter(|directory| directory.is_dir()).collect();
+    match sandbox::privileges::confine_writes(&existing) {
+        // A kernel without Landlock.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        confined => confined.map(drop),
+    }
 }
 
 /// Makes the data directory, for its owner alone, and in it the directory of functions.
