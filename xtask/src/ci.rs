@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything that must pass, step by step.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,8 @@ use crate::conformance::Counts;
 use crate::{command, conformance, tidy};
 
 pub const USAGE: &str = "\
-Everything that must pass: format, clippy, tidy, the tests of the workspace, conformance. Stops at the first step that
+Everything that must pass: format, clippy, tidy, the tests of the workspace, conformance, the bootstraps beside
+AWS's own. Stops at the first step that
 fails. Installs what the tests need where it may (Node, Python's venv), else says what to install.
 
 usage: cargo xtask ci [--keep-going]
@@ -23,8 +25,14 @@ examples:
 /// A step's work; gives whether it passed and what it counted.
 type Work = fn(&Path) -> Result<(bool, Counts)>;
 
-const STEPS: [(&str, Work); 5] =
-    [("format", format), ("clippy", clippy), ("tidy", rules), ("tests", tests), ("conformance", clients)];
+const STEPS: [(&str, Work); 6] = [
+    ("format", format),
+    ("clippy", clippy),
+    ("tidy", rules),
+    ("tests", tests),
+    ("conformance", clients),
+    ("beside AWS's", beside),
+];
 
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let keep_going = match arguments {
@@ -99,10 +107,24 @@ fn rules(root: &Path) -> Result<(bool, Counts)> {
 }
 
 fn tests(root: &Path) -> Result<(bool, Counts)> {
-    let mut counts = Counts::default();
     let mut cargo = command::cargo(root);
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    let succeeded = command::stream(&mut cargo, |line| {
+    counted(&mut cargo)
+}
+
+/// Our bootstraps beside AWS's own runtime clients, which the step before has installed and built: the same functions
+/// through both, byte for byte.
+fn beside(root: &Path) -> Result<(bool, Counts)> {
+    let clients = conformance::runtime_clients(root)?;
+    let mut cargo = command::cargo(root);
+    cargo.args(["test", "--package", "environment", "--test", "it", "--locked", "--", "--ignored"]);
+    cargo.env("AWSLAMBDARIC", clients.python).env("LAMBDA_RUNTIME_CLIENT", clients.rust);
+    counted(&mut cargo)
+}
+
+fn counted(cargo: &mut Command) -> Result<(bool, Counts)> {
+    let mut counts = Counts::default();
+    let succeeded = command::stream(cargo, |line| {
         if let Some(result) = result(line) {
             counts.passed += result.passed;
             counts.failed += result.failed;

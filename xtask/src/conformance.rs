@@ -65,6 +65,29 @@ pub fn count(root: &Path, arguments: &[String]) -> Result<(bool, Counts)> {
     Ok((succeeded, counts))
 }
 
+/// AWS's own runtime clients, as the tests have installed and built them.
+pub struct RuntimeClients {
+    /// The directory with `awslambdaric`.
+    pub python: PathBuf,
+    /// The program on `lambda_runtime`.
+    pub rust: PathBuf,
+}
+
+/// # Errors
+/// When they are not there: conformance has not run.
+pub fn runtime_clients(root: &Path) -> Result<RuntimeClients> {
+    let mut ask = Command::new(root.join(VENV).join("bin/python"));
+    ask.args(["-c", "import awslambdaric, sysconfig; print(sysconfig.get_path('purelib'))"]);
+    let python = PathBuf::from(command::output(&mut ask)?.trim());
+    let built =
+        std::env::var_os("PORTCULLIS_CLIENTS_TARGET").map_or(root.join("conformance/clients/target"), Into::into);
+    let rust = built.join("debug/lambda-runtime-client");
+    if !rust.is_file() {
+        bail!("{} is not there; run `cargo xtask conformance` first", rust.display());
+    }
+    Ok(RuntimeClients { python, rust })
+}
+
 /// pytest's last line, such as `== 1 failed, 20 passed, 2 skipped in 3.21s ==`; an error of a fixture is a failure.
 fn summary(line: &str) -> Option<Counts> {
     let line = line.trim_matches(['=', ' ']);

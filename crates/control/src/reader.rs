@@ -110,12 +110,13 @@ pub fn purpose(key: &Key) -> String {
     format!("record\n{}\n{}\n{}\n{}\n{}", key.scope.account, key.scope.region, key.noun, key.parent, key.id)
 }
 
-/// What a client reads when the store fails: nothing was changed, try again.
+/// What a client reads when the store fails: nothing was changed, and what to do.
 pub fn unavailable(error: &store::Error) -> ServiceError {
-    ServiceError::new(
-        "ServiceUnavailableException",
-        503,
-        "The store cannot be reached right now; nothing was changed. Try again.",
-    )
-    .with_cause(format!("{error:?}"))
+    let text = match error {
+        store::Error::Full => {
+            "The disk of the server's data directory is full or read-only; nothing was changed. Its operator must make room."
+        }
+        _ => "The store cannot be reached right now; nothing was changed. Try again.",
+    };
+    ServiceError::new("ServiceUnavailableException", 503, text).with_cause(format!("{error:?}"))
 }
