@@ -35,7 +35,11 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     let server = Server::start(settings, begun)?;
     tell(settings, &server);
     tracing::info!(address = %server.address(), data_dir = %settings.data_dir.display(), "serving");
-    terminal::out(&format!("Listening on {}\nReady.\n", server.url()))?;
+    if let Err(error) = terminal::out(&format!("Listening on {}\nReady.\n", server.url())) {
+        // Whoever started it waits for that line and will not get it.
+        signals.block_on(server.stop());
+        return Err(error.into());
+    }
     signals.block_on(async move {
         stops.next().await;
         tracing::info!("stopping; requests in flight are finished first, a second signal ends at once");

@@ -35,6 +35,35 @@ fn start_prints_its_address_and_ready_and_answers_health() {
 }
 
 #[test]
+fn a_log_that_takes_nothing_hinders_nothing() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let (reading, broken_pipe) = std::io::pipe().unwrap();
+    drop(reading);
+    for log in [full.into(), broken_pipe.into()] {
+        let (_dir, data) = fresh();
+        let mut server = Running::start_logging(&data, &["--log", "debug"], log);
+        for path in ["/_portcullis/health", "/", "/_portcullis/nothing", "/restapis/x/y"] {
+            assert!(server.get(path).starts_with("HTTP/1.1 "), "{path}");
+        }
+        stdout(&["status", "--data-dir", data.to_str().unwrap()]);
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_start_that_cannot_say_it_is_ready_stops_and_says_why() {
+    let (_dir, data) = fresh();
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = portcullis(&["start", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("standard output does not take any more") && !told.contains("panicked"), "{told}");
+    assert!(!data.join("admin.sock").exists(), "it stops as it does otherwise");
+}
+
+#[test]
 fn accounts_are_made_before_the_first_start_and_beside_a_running_server() {
     let (_dir, data) = fresh();
     let dir = data.to_str().unwrap();

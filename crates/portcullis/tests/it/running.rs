@@ -49,14 +49,19 @@ pub struct Running {
 impl Running {
     /// Starts on a free port and waits for `Ready.`.
     pub fn start(data_dir: &Path, more: &[&str]) -> Self {
+        let log = std::fs::File::create(data_dir.with_extension("log")).unwrap();
+        Self::start_logging(data_dir, more, log.into())
+    }
+
+    /// The same with another place for its log, of which [`Running::log`] then knows nothing.
+    pub fn start_logging(data_dir: &Path, more: &[&str], log: Stdio) -> Self {
         let dir = data_dir.to_str().unwrap();
         let mut command = portcullis(&["start", "--data-dir", dir, "--listen", "127.0.0.1:0", "--threads", "2"]);
-        let log = std::fs::File::create(data_dir.with_extension("log")).unwrap();
         let mut child = command.args(more).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = Vec::new();
         let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
         while lines.last().is_none_or(|line| line != "Ready.") {
-            let log = || std::fs::read_to_string(data_dir.with_extension("log")).unwrap();
+            let log = || std::fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
             lines.push(printed.next().unwrap_or_else(|| panic!("no `Ready.`: {}", log())).unwrap());
         }
         let address = lines.iter().find_map(|line| line.strip_prefix("Listening on http://")).unwrap().parse().unwrap();
