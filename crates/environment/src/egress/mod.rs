@@ -11,8 +11,10 @@ mod head;
 mod own;
 pub mod policy;
 mod proxy;
+mod refusal;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::HashMap,
@@ -20,11 +22,8 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use tokio::{
@@ -35,6 +34,7 @@ use tokio::{
 
 use own::Own;
 use policy::{Policies, Policy};
+use told::Told;
 
 /// Connections of one environment, to the outside and to the API each. Below what its own descriptors allow.
 pub const ENVIRONMENT_CONNECTIONS_MAX: usize = 64;
@@ -100,6 +100,7 @@ struct Shared {
     api: Option<Api>,
     resolve: Resolve,
     own: Own,
+    told: Told,
     node: Arc<Semaphore>,
     accounts: Mutex<HashMap<String, Weak<Semaphore>>>,
     lookups: Arc<Semaphore>,
@@ -134,6 +135,7 @@ impl Egress {
             api: options.api,
             resolve: options.resolve.unwrap_or_else(|| Arc::new(as_the_host_does)),
             own: Own::default(),
+            told: Told::default(),
             node: Arc::new(Semaphore::new(NODE_CONNECTIONS_MAX)),
             accounts: Mutex::default(),
             lookups: Arc::new(Semaphore::new(NODE_LOOKUPS_MAX)),
@@ -152,7 +154,6 @@ impl Egress {
             policy: self.shared.policies.of(&owner.account).clone(),
             account: self.shared.account(&owner.account),
             lookups: Arc::new(Semaphore::new(ENVIRONMENT_LOOKUPS_MAX)),
-            told: Told::new(),
             owner,
         });
         let shared = Arc::clone(&self.shared);
@@ -238,33 +239,6 @@ struct Place {
     policy: Policy,
     account: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
-    told: Told,
-}
-
-/// Lets one line a second into the server's log, and counts the rest: a function decides how often it is refused.
-struct Told {
-    start: Instant,
-    /// Milliseconds since `start`, plus one; 0 is never.
-    last_ms: AtomicU64,
-    kept_back: AtomicU64,
-}
-
-impl Told {
-    fn new() -> Told {
-        Told { start: Instant::now(), last_ms: AtomicU64::new(0), kept_back: AtomicU64::new(0) }
-    }
-
-    /// How many lines were kept back since the last one, if a line may be written now.
-    fn turn(&self) -> Option<u64> {
-        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let last_ms = self.last_ms.load(Ordering::Relaxed);
-        if last_ms != 0 && now_ms < last_ms.saturating_add(1_000) {
-            self.kept_back.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        self.last_ms.store(now_ms, Ordering::Relaxed);
-        Some(self.kept_back.swap(0, Ordering::Relaxed))
-    }
 }
 
 fn as_the_host_does(name: String, port: u16) -> Found {

@@ -60,12 +60,12 @@ impl Kind {
     }
 
     /// Whether a rule must name the very place: neither a wide range nor a name opens the node itself by accident.
-    fn is_near(self) -> bool {
+    pub(super) fn is_near(self) -> bool {
         matches!(self, Kind::Loopback | Kind::LinkLocal | Kind::Metadata | Kind::Own)
     }
 
     /// Connecting to these means something else than what was written, so no rule opens them.
-    fn is_never_opened(self) -> bool {
+    pub(super) fn is_never_opened(self) -> bool {
         matches!(self, Kind::Unspecified | Kind::Multicast)
     }
 }

@@ -1,7 +1,7 @@
 //! One connection to the proxy: what is asked for, whether it may be, and the bytes to and fro.
 
 use std::{
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -24,6 +24,8 @@ use super::{
     Place, Shared,
     head::{self, Asked, HEAD_BYTES_MAX},
     policy::{Denied, Mode},
+    refusal::{Named, Refusal},
+    told,
 };
 
 /// How long a head may take.
@@ -55,7 +57,7 @@ pub(super) async fn serve(shared: Arc<Shared>, place: Arc<Place>, mut client: Tc
     let mut server = match open(&shared, &place, &asked).await {
         Ok(server) => server,
         Err(refusal) => {
-            tell(&place, &asked, &refusal);
+            tell(&shared, &place, &asked, &refusal);
             return refuse(client, &refusal).await;
         }
     };
@@ -83,95 +85,6 @@ async fn read(client: &mut TcpStream) -> Result<Option<(Asked, Vec<u8>)>, head::
         }
         if bytes.len() >= HEAD_BYTES_MAX {
             return Err("the head of the request is too long");
-        }
-    }
-}
-
-/// Why there is no connection.
-enum Refusal {
-    Malformed(&'static str),
-    Busy,
-    /// By the rules; the address that was looked at, if there was one.
-    Denied(Denied, Option<IpAddr>, Box<Named>),
-    Unknown(io::Error),
-    Unreachable(io::Error),
-    Late,
-}
-
-/// What was asked for, for sentences about it.
-struct Named {
-    account: String,
-    host: String,
-    port: u16,
-    /// Whether the client named the address itself, so that repeating it tells nothing.
-    is_literal: bool,
-}
-
-impl Refusal {
-    fn status(&self) -> (u16, &'static str) {
-        match self {
-            Refusal::Malformed(_) => (400, "Bad Request"),
-            Refusal::Busy => (503, "Too many connections"),
-            // Many clients show nothing but this line.
-            Refusal::Denied(..) => (403, "Refused by the egress policy"),
-            Refusal::Unknown(_) => (502, "Name not found"),
-            Refusal::Unreachable(_) => (502, "Not reachable"),
-            Refusal::Late => (504, "Timed out"),
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (denied, named) = match self {
-            Refusal::Malformed(text) => return f.write_str(text),
-            Refusal::Busy => return f.write_str("functions have too many connections to the outside open"),
-            // Why a name is unknown or a place unreachable is the node's affair; its log has it.
-            Refusal::Unknown(_) => return f.write_str("the name has no address"),
-            Refusal::Unreachable(_) => return f.write_str("none of its addresses takes a connection"),
-            Refusal::Late => return f.write_str("it did not answer in time"),
-            Refusal::Denied(denied, _, named) => (denied, named),
-        };
-        let Named { account, host, port, is_literal } = named.as_ref();
-        let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        write!(f, "functions of account {account} may not connect to {place}: ")?;
-        match denied {
-            Denied::Off => write!(
-                f,
-                "they have no way out. The operator opens one with egress = \"proxy\" in the settings, or mode = \
-                 \"proxy\" under [egress_accounts.{account}]."
-            ),
-            Denied::Listed(rule) => write!(f, "the operator's setting egress_deny lists {rule}."),
-            Denied::Kind(kind) => {
-                let verb = if *is_literal { "is" } else { "leads to" };
-                write!(
-                    f,
-                    "it {verb} {}, and functions reach public addresses alone unless the settings list others. ",
-                    kind.described()
-                )?;
-                match kind {
-                    super::policy::Kind::Unspecified | super::policy::Kind::Multicast => {
-                        f.write_str("No setting opens this one.")
-                    }
-                    super::policy::Kind::Loopback
-                    | super::policy::Kind::LinkLocal
-                    | super::policy::Kind::Metadata
-                    | super::policy::Kind::Own
-                        if !is_literal =>
-                    {
-                        write!(
-                            f,
-                            "The operator opens it with that very address in egress_allow, or in allow under \
-                             [egress_accounts.{account}]."
-                        )
-                    }
-                    _ => write!(
-                        f,
-                        "The operator opens it with egress_allow = [\"{place}\"], or with allow = [\"{place}\"] \
-                         under [egress_accounts.{account}]."
-                    ),
-                }
-            }
         }
     }
 }
@@ -259,29 +172,36 @@ async fn look_up(shared: &Shared, place: &Place, asked: &Asked) -> Result<Vec<So
 }
 
 /// Says in the server's log what was refused. Neither path nor fields of a request are told, for they hold secrets.
-fn tell(place: &Place, asked: &Asked, refusal: &Refusal) {
+fn tell(shared: &Shared, place: &Place, asked: &Asked, refusal: &Refusal) {
     let (account, function) = (&place.owner.account, &place.owner.function);
     let (host, port) = (&asked.host, asked.port);
-    let (denied, address) = match refusal {
-        Refusal::Denied(denied, address, _) => (denied, address),
+    let (denied, address, named) = match refusal {
+        Refusal::Denied(denied, address, named) => (denied, address, named),
         Refusal::Unknown(error) | Refusal::Unreachable(error) => {
             return tracing::debug!(account, function, host, port, %error, "a function cannot connect there");
         }
         Refusal::Malformed(_) | Refusal::Busy | Refusal::Late => return,
     };
-    let Some(kept_back) = place.told.turn() else { return };
-    let why = match denied {
-        Denied::Off => "there is no way out for this account",
-        Denied::Listed(_) => "the list of refusals names it",
-        Denied::Kind(kind) => kind.described(),
-    };
+    let Some(kept_back) = shared.told.turn(&place.owner, host, port, std::time::Instant::now()) else { return };
+    let why = named.for_operator(denied, *address);
     let address = address.map(|address| address.to_string()).unwrap_or_default();
-    tracing::warn!(account, function, host, port, address, why, kept_back, "a function may not connect there");
+    let told::KeptBack { same, others } = kept_back;
+    tracing::warn!(
+        account,
+        function,
+        host,
+        port,
+        address,
+        why,
+        kept_back = same,
+        kept_back_of_others = others,
+        "a function may not connect there"
+    );
 }
 
 /// Answers with a refusal and closes.
 async fn refuse(mut client: TcpStream, refusal: &Refusal) {
-    let (status, reason) = refusal.status();
+    let (status, reason) = (refusal.status(), refusal.reason());
     let text = format!("{refusal}\n");
     let answer = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\

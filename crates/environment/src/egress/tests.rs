@@ -273,7 +273,7 @@ fn refusals_say_which_setting_opens_what_was_refused() {
         ("0.0.0.0:80", &["No setting opens this one."]),
     ] {
         let answer = ask(at, &format!("CONNECT {target} HTTP/1.1\r\n\r\n"));
-        assert!(answer.starts_with("HTTP/1.1 403 Refused by the egress policy\r\n"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 403 Refused by the egress policy: "), "{answer}");
         needles.iter().for_each(|needle| assert!(answer.contains(needle), "{needle}: {answer}"));
     }
     let (at, _egress, _guard) = proxy(Policy { mode: Mode::None, ..Policy::default() }, vec!["9.9.9.9"]);
@@ -328,11 +328,4 @@ fn connections_to_the_api_are_handed_over_with_their_owner() {
     let call = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(call.owner, owner);
     assert_eq!(call.stream.peer_addr().unwrap(), client.local_addr().unwrap());
-}
-
-#[test]
-fn a_flood_of_refusals_is_one_line_a_second() {
-    let told = Told::new();
-    assert_eq!(told.turn(), Some(0));
-    assert!((0..100).all(|_| told.turn().is_none()));
 }
