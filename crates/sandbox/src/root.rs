@@ -53,7 +53,7 @@ const DEVICE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MO
 
 /// What of `/proc` tells of the host or of others: files and directories that look empty inside. What a kernel does
 /// not have is left out.
-const MASKED: [&str; 14] = [
+const MASKED: [&str; 18] = [
     "proc/kcore",
     "proc/keys",
     "proc/key-users",
@@ -62,6 +62,10 @@ const MASKED: [&str; 14] = [
     "proc/sysrq-trigger",
     "proc/latency_stats",
     "proc/interrupts",
+    "proc/locks",
+    "proc/pressure",
+    "proc/diskstats",
+    "proc/cmdline",
     "proc/kmsg",
     "proc/kpagecount",
     "proc/kpageflags",

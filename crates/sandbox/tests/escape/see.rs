@@ -71,6 +71,10 @@ pub const LINES: &[Line] = &[
         text.lines().nth(1).map(str::to_owned).ok_or_else(nothing)
     }),
     denied("timers_of_the_host", GONE, || crate::call::told("/proc/timer_list")),
+    denied("locks_of_the_host", GONE, || crate::call::told("/proc/locks")),
+    denied("what_the_host_waits_for", GONE, || crate::call::told("/proc/pressure/memory")),
+    denied("disks_of_the_host", GONE, || crate::call::told("/proc/diskstats")),
+    denied("how_the_host_was_started", GONE, || crate::call::told("/proc/cmdline")),
     denied("message_queues", GONE, || listed("/dev/mqueue")),
     denied("shared_memory_files", GONE, || listed("/dev/shm")),
     denied("terminals", GONE, || listed("/dev/pts")),
