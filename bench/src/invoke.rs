@@ -7,7 +7,7 @@
 mod cold;
 pub mod functions;
 mod raw;
-mod table;
+pub mod table;
 mod warm;
 
 use std::{
@@ -25,7 +25,7 @@ use sandbox::{Launcher, Tier};
 use crate::say;
 use functions::{Function, Language};
 use table::Table;
-pub use warm::told;
+pub use warm::{Quantiles, told};
 
 /// What was asked for on the command line.
 struct Arguments {
@@ -60,7 +60,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let arguments = parse(arguments)?;
     let host = Host::start()?;
     say(&format!("functions run {}", host.isolation))?;
-    let mut table = Table::default();
+    let mut table = Table::new("invoke", ["bare", "own"]);
     for language in [Language::Node, Language::Python] {
         if host.interpreter(language).is_none() {
             say(&format!("{language}: no interpreter, not measured"))?;
@@ -115,7 +115,7 @@ impl Host {
         Ok(Host { folder, runtime, launcher, isolation, node: find("node"), python: find("python3") })
     }
 
-    fn interpreter(&self, language: Language) -> Option<&Path> {
+    pub fn interpreter(&self, language: Language) -> Option<&Path> {
         match language {
             Language::Node => self.node.as_deref(),
             Language::Python => self.python.as_deref(),
@@ -150,7 +150,7 @@ impl Host {
 }
 
 /// A runtime for one caller, as each of the server's data threads has one.
-fn callers_runtime() -> Result<tokio::runtime::Runtime> {
+pub fn callers_runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 

@@ -1,5 +1,6 @@
 //! Measures the real server on one pinned core, next to a bare hyper responder in the same run; and functions in their
-//! environments next to their bare runtimes (`invoke`), or whether many of them leave anything behind (`soak`).
+//! environments next to their bare runtimes (`invoke`), next to functions that misbehave (`neighbours`), or whether many
+//! of them leave anything behind (`soak`).
 //!
 //! `cargo xtask bench` builds and calls it. One core answers, another asks: the server and the responder take turns on
 //! the first, in rounds, so that whatever else the machine does meets both. Nothing is asserted about time, and nothing
@@ -8,6 +9,7 @@
 mod call;
 mod invoke;
 mod load;
+mod neighbours;
 mod process;
 mod report;
 mod responder;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         // Before anything that starts a thread: the launcher of sandboxes is this program again.
         Some((command, [])) if command == sandbox::LAUNCHER_ARGUMENT => sandbox::serve().map_err(anyhow::Error::from),
         Some((command, rest)) if command == "invoke" => invoke::run(rest),
+        Some((command, rest)) if command == "neighbours" => neighbours::run(rest),
         Some((command, rest)) if command == "soak" => soak::run(rest),
         Some((command, rest)) if command == "run" => parse(rest).and_then(|arguments| run(&arguments)),
         _ => Err(anyhow::anyhow!("usage: cargo xtask bench --help")),

@@ -13,6 +13,7 @@ bench/results/<date>-<what>.json. Loopback only. Nothing is asserted about time.
 
 usage: cargo xtask bench [--what NAME] [--rounds N] [--seconds S] [--connections N] [--profile PROFILE]
        cargo xtask bench invoke [--rounds N] [--calls N] [--starts N] [--profile PROFILE]
+       cargo xtask bench neighbours [--rounds N] [--seconds S] [--profile PROFILE]
        cargo xtask bench soak [--calls N] [--kills N] [--profile PROFILE]
 
   --what NAME         last part of the result file's name [default: data-plane]
@@ -28,6 +29,12 @@ without a supervisor, in the same run, as ratios with the targets beside them. I
   --calls N           warm calls of one round [default: 10000]
   --starts N          cold starts of each kind [default: 60]
 
+`neighbours` calls one account's function at a steady rate while another account's spins, leaks memory, forks, floods its
+log or breaks the protocol, and shows what the one feels of the other, next to quiet rounds of the same run.
+
+  --rounds N          interleaved quiet and noisy rounds of each; ratios are the medians over them [default: 3]
+  --seconds S         length of a round [default: 4]
+
 `soak` calls functions and kills environments very often, and fails if a descriptor, a mount, a control group or a zombie
 is left, or memory has grown.
 
@@ -42,7 +49,7 @@ examples:
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let mut profile = "release".to_owned();
     let mut passed = Vec::new();
-    let functions = arguments.first().filter(|first| ["invoke", "soak"].contains(&first.as_str()));
+    let functions = arguments.first().filter(|first| ["invoke", "neighbours", "soak"].contains(&first.as_str()));
     let mut rest = arguments.iter().skip(usize::from(functions.is_some()));
     while let Some(argument) = rest.next() {
         if argument == "--profile" {

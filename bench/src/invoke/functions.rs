@@ -56,9 +56,18 @@ pub struct Function {
 
 impl Function {
     pub fn authorizer(folder: &Path, language: Language) -> Result<Function> {
-        let (runtime, name, code) = match language {
-            Language::Node => ("nodejs20.x", "index.js", NODE),
-            Language::Python => ("python3.11", "index.py", PYTHON),
+        let code = match language {
+            Language::Node => NODE,
+            Language::Python => PYTHON,
+        };
+        Function::of(folder, language, code)
+    }
+
+    /// One with code of the caller's.
+    pub fn of(folder: &Path, language: Language, code: &str) -> Result<Function> {
+        let (runtime, name) = match language {
+            Language::Node => ("nodejs20.x", "index.js"),
+            Language::Python => ("python3.11", "index.py"),
         };
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         writer.start_file(name, zip::write::SimpleFileOptions::default())?;

@@ -28,8 +28,13 @@ pub struct Row {
 impl Row {
     /// Held against the yardstick measured in the same rounds.
     pub fn new(function: &Function, what: &str, target: f64) -> Row {
+        Row::named(format!("{}: {what}", function.language), target)
+    }
+
+    /// The same of something that is not about one language.
+    pub fn named(what: String, target: f64) -> Row {
         Row {
-            what: format!("{}: {what}", function.language),
+            what,
             bare: Vec::new(),
             own: Vec::new(),
             target,
@@ -81,37 +86,48 @@ impl Row {
         )
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, [bare, own]: [&str; 2]) -> Value {
         json!({
             "what": self.what,
-            "bare": if self.absolute { Value::Null } else { json!(median(self.bare.clone())) },
-            "own": self.own(),
+            (bare): if self.absolute { Value::Null } else { json!(median(self.bare.clone())) },
+            (own): self.own(),
             "ratio": if self.absolute { Value::Null } else { json!(self.ratio()) },
             "target": self.target,
             "met": self.is_met(),
-            "rounds": { "bare": self.bare, "own": self.own },
+            "note": self.note,
+            "rounds": { (bare): self.bare, (own): self.own },
         })
     }
 }
 
 /// All rows.
-#[derive(Default)]
-pub struct Table(Vec<Row>);
+pub struct Table {
+    /// What was measured; part of the file's name.
+    what: &'static str,
+    /// Heads of the two columns that are held against each other.
+    heads: [&'static str; 2],
+    rows: Vec<Row>,
+}
 
 impl Table {
+    pub fn new(what: &'static str, heads: [&'static str; 2]) -> Table {
+        Table { what, heads, rows: Vec::new() }
+    }
+
     pub fn add(&mut self, row: Row) {
-        self.0.push(row);
+        self.rows.push(row);
     }
 
     /// # Errors
     /// When standard output is closed.
     pub fn print(&self) -> Result<()> {
-        say("\n| what | bare | own | ratio | target | | |")?;
+        let [bare, own] = self.heads;
+        say(&format!("\n| what | {bare} | {own} | ratio | target | | |"))?;
         say("|---|---:|---:|---:|---:|---|---|")?;
-        self.0.iter().try_for_each(|row| say(&row.line()))
+        self.rows.iter().try_for_each(|row| say(&row.line()))
     }
 
-    /// Writes `<date>-invoke.json`.
+    /// Writes `<date>-<what>.json`.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -120,13 +136,13 @@ impl Table {
         let date = date.split('T').next().unwrap_or_default();
         let result = json!({
             "date": date,
-            "what": "invoke",
+            "what": self.what,
             "machine": machine(),
             "isolation": isolation,
-            "rows": self.0.iter().map(Row::json).collect::<Vec<_>>(),
+            "rows": self.rows.iter().map(|row| row.json(self.heads)).collect::<Vec<_>>(),
         });
         fs::create_dir_all(folder)?;
-        let path = folder.join(format!("{date}-invoke.json"));
+        let path = folder.join(format!("{date}-{}.json", self.what));
         let text = serde_json::to_string_pretty(&result)? + "\n";
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         say(&format!("\nwritten: {}", path.display()))
