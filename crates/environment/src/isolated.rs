@@ -4,11 +4,14 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Exec, Launcher, Request, Tier};
+use sandbox::{Exec, InUse, Launcher, Meter, Request, Tier, Usage};
 
 use crate::{
     launch::{
@@ -113,12 +116,23 @@ impl Launch for Isolated {
             (Some(runtime_api), Some(api), Some(proxy)) => Some(Listeners { runtime_api, api, proxy }),
             _ => None,
         };
+        let counter = match launched.usage {
+            Some(usage) => Ok(Counter::Group(usage)),
+            None => Meter::new(&launched.pidfd).map(Counter::Processes),
+        };
+        let counter = counter.map_err(|error| {
+            launcher.kill(launched.id);
+            let _ = launcher.reap(launched.id);
+            io::Error::other(format!("the memory of a function can be neither limited nor measured here: {error}"))
+        })?;
         let process = Sandbox {
             launcher,
             id: launched.id,
             pidfd: launched.pidfd,
             status: launched.status,
-            usage: launched.usage,
+            counter,
+            seen: Seen::default(),
+            limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(request.tmp_bytes)],
             exit: OnceLock::new(),
         };
         Ok(Launched { socket: launched.socket, output: launched.output, process: Box::new(process), listeners })
@@ -173,13 +187,42 @@ fn request(spec: &Spec) -> Request {
     }
 }
 
+/// What tells how much memory a sandbox has in use.
+enum Counter {
+    /// Its control group, which has a limit as well.
+    Group(Usage),
+    /// Its processes, where it has none.
+    Processes(Meter),
+}
+
+/// The most that was ever seen, bytes.
+#[derive(Default)]
+struct Seen {
+    anonymous: AtomicU64,
+    shared: AtomicU64,
+}
+
+impl Seen {
+    /// Takes a measurement in; gives the most memory that the function itself can have had, given that all that was in
+    /// use came to `whole` at most. `/tmp` is not in it.
+    fn peak(&self, now: InUse, whole: u64, limit: u64) -> u64 {
+        let most = |seen: &AtomicU64, now: u64| seen.fetch_max(now, Ordering::Relaxed).max(now);
+        let (anonymous, shared) = (most(&self.anonymous, now.anonymous), most(&self.shared, now.shared));
+        // A file that came and went unseen is still in `whole`.
+        whole.saturating_sub(shared).max(anonymous).min(limit)
+    }
+}
+
 /// One sandbox.
 struct Sandbox {
     launcher: Arc<Launcher>,
     id: sandbox::SandboxId,
     pidfd: OwnedFd,
     status: OwnedFd,
-    usage: Option<sandbox::Usage>,
+    counter: Counter,
+    seen: Seen,
+    /// Of memory and of `/tmp`, bytes.
+    limits: [AtomicU64; 2],
     /// The record can be read once.
     exit: OnceLock<Exit>,
 }
@@ -220,22 +263,32 @@ impl Process for Sandbox {
     }
 
     fn memory(&self) -> Option<Memory> {
-        let usage = self.usage.as_ref()?;
-        // What the group counts and limits is more than the function's memory: `/tmp` has room in it besides.
-        Some(Memory { now: usage.memory_bytes().ok()?, peak: number(&usage.peak)? })
+        let [limit, tmp] = self.limits.each_ref().map(|limit| limit.load(Ordering::Relaxed));
+        match &self.counter {
+            Counter::Group(usage) => {
+                let now = usage.in_use().ok()?;
+                let peak = self.seen.peak(now, usage.memory_bytes_peak().ok()?, limit);
+                Some(Memory { now: now.anonymous, peak })
+            }
+            Counter::Processes(meter) => {
+                let found = meter.in_use(limit).ok()?;
+                // More than `/tmp` can hold is memory that processes share, and theirs.
+                let now = found.anonymous.saturating_add(found.shared.saturating_sub(tmp));
+                Some(Memory { now, peak: self.seen.peak(found, 0, limit) })
+            }
+        }
     }
 
     fn out_of_memory(&self) -> bool {
-        // `memory.events` and `memory.oom_control` both have a line of this name.
-        let killed = self.usage.as_ref().and_then(|usage| {
-            let text = text(&usage.events)?;
-            text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse::<u64>().ok()
-        });
-        killed.is_some_and(|count| count > 0)
+        matches!(&self.counter, Counter::Group(usage) if usage.memory_kills().is_ok_and(|count| count > 0))
     }
 
     fn assign(&self, spec: &Spec) -> io::Result<()> {
-        self.launcher.assign(self.id, &request(spec)).map_err(told)
+        let request = request(spec);
+        for (limit, bytes) in self.limits.iter().zip([request.memory_bytes, request.tmp_bytes]) {
+            limit.store(bytes, Ordering::Relaxed);
+        }
+        self.launcher.assign(self.id, &request).map_err(told)
     }
 }
 
@@ -244,16 +297,6 @@ impl Drop for Sandbox {
         // Usually reaped long ago; again costs a round trip and does no harm.
         self.kill();
     }
-}
-
-fn number(file: &OwnedFd) -> Option<u64> {
-    text(file)?.trim().parse().ok()
-}
-
-fn text(file: &OwnedFd) -> Option<String> {
-    let mut bytes = [0u8; 1_024];
-    let read = rustix::io::pread(file, &mut bytes, 0).ok()?;
-    Some(String::from_utf8_lossy(bytes.get(..read)?).into_owned())
 }
 
 /// What is seen where, for interpreters that do not lie in the host's system directories.

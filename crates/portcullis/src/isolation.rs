@@ -7,7 +7,10 @@
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,9 +66,34 @@ impl Functions {
         match &self.reason {
             Some(reason) => format!("unavailable: {reason}"),
             None if self.tier == Tier::C.to_string() => "not isolated (tier C)".to_owned(),
-            None => format!("isolated (tier {})", self.tier),
+            None if self.missing.is_empty() => format!("isolated (tier {})", self.tier),
+            None => {
+                let missing: Vec<&str> = self.missing.iter().map(|missing| missing.mechanism.as_str()).collect();
+                format!("isolated (tier {}, without {})", self.tier, missing.join(", "))
+            }
         }
     }
+
+    /// What is missing, each reason once: the mechanisms, separated by commas, and the reason.
+    #[must_use]
+    pub fn missing_by_reason(&self) -> Vec<(String, &str)> {
+        by_reason(self.missing.iter().map(|missing| (missing.mechanism.clone(), missing.reason.as_str())))
+    }
+}
+
+/// Puts together what is missing for one reason; limits mostly are.
+fn by_reason<'a>(missing: impl Iterator<Item = (String, &'a str)>) -> Vec<(String, &'a str)> {
+    let mut reasons: Vec<(String, &str)> = Vec::new();
+    for (mechanism, reason) in missing {
+        match reasons.iter_mut().find(|(_, known)| *known == reason) {
+            Some((mechanisms, _)) => {
+                mechanisms.push_str(", ");
+                mechanisms.push_str(&mechanism);
+            }
+            None => reasons.push((mechanism, reason)),
+        }
+    }
+    reasons
 }
 
 /// What is told of functions, and what it depends on.
@@ -169,6 +197,22 @@ fn make_directory(data_dir: &Path) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// What to do where the data belongs to somebody else than root, who cannot overlook that once it has no privileges: a
+/// sentence to follow another, or nothing.
+#[must_use]
+pub fn whose_data(data_dir: &Path) -> String {
+    let is_root = rustix::process::geteuid().is_root();
+    match fs::metadata(data_dir) {
+        Ok(found) if is_root && found.uid() != 0 => format!(
+            ". It belongs to user {}, and this server is root, which gives up its privileges at start: `chown -R root \
+             {}`, or start it as that user",
+            found.uid(),
+            data_dir.display()
+        ),
+        _ => String::new(),
+    }
+}
+
 impl Begun {
     /// Waits for what the host can do, and decides.
     #[must_use]
@@ -196,13 +240,30 @@ impl Begun {
         if let Err(reason) = suffices(&report, settings.isolation, settings.memory_limit) {
             return refusing(directory, reason, &report, table);
         }
+        if !report.works(Mechanism::MemoryLimit)
+            && let Err(error) = launcher.watch().and_then(|launcher| sandbox::Meter::new(&launcher))
+        {
+            let reason = format!(
+                "nothing limits their memory, and it cannot be looked at either: {error}. /proc must show this server the \
+                 processes of others (no hidepid), and which are whose children (CONFIG_PROC_CHILDREN)."
+            );
+            return refusing(directory, reason, &report, table);
+        }
         let mut warnings = Vec::new();
         if !report.works(Mechanism::MemoryLimit) {
-            warnings.push(
-                "functions have no memory limit but being looked at (--memory-limit polling): one that leaks fast takes \
-                 memory from everything on this host"
-                    .to_owned(),
-            );
+            let others = [Mechanism::ProcessLimit, Mechanism::CpuLimit].into_iter();
+            let others: Vec<String> =
+                others.filter(|limit| !report.works(*limit)).map(|limit| format!(", and no {limit}")).collect();
+            warnings.push(format!(
+                "functions have no memory limit but being looked at (--memory-limit polling){}: one that leaks fast \
+                 takes memory from everything on this host",
+                others.concat()
+            ));
+        }
+        if settings.isolation == Isolation::Weak {
+            let tier = report.tier;
+            warnings
+                .push(format!("--isolation weak has no effect on this host, which isolates functions in tier {tier}"));
         }
         let told = Watched { functions: functions(None, &report), launcher: launcher.watch().ok() };
         Settled {
@@ -248,8 +309,9 @@ fn functions(reason: Option<String>, report: &Report) -> Functions {
 fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) -> Result<(), String> {
     let told = |mechanisms: &[Mechanism]| {
         let missing = report.missing().into_iter().filter(|(mechanism, _)| mechanisms.contains(mechanism));
-        missing
-            .map(|(mechanism, reason)| format!("{mechanism}: {}.", reason.trim_end_matches('.')))
+        by_reason(missing.map(|(mechanism, reason)| (mechanism.to_string(), reason)))
+            .iter()
+            .map(|(mechanisms, reason)| format!("{mechanisms}: {}.", reason.trim_end_matches('.')))
             .collect::<Vec<_>>()
             .join(" ")
     };
@@ -263,7 +325,7 @@ fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) ->
             _ => "",
         };
         return Err(format!(
-            "this host isolates them in tier {} only, and tier A2 or better is required. Missing: {}{weaker}",
+            "this host isolates functions in tier {} only, and tier A2 or better is required. Missing: {}{weaker}",
             report.tier,
             told(&apart),
         ));
@@ -272,7 +334,7 @@ fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) ->
         return Err(format!(
             "nothing limits their memory. Missing: {} Looking at it every 50 ms instead is accepted with --memory-limit \
              polling.",
-            told(&[Mechanism::MemoryLimit]),
+            told(&limits),
         ));
     }
     Ok(())
@@ -325,6 +387,10 @@ mod tests {
         }
         let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Weak, MemoryLimit::Required);
         assert!(why.unwrap_err().contains("--isolation weak accepts tier B, but"));
+        let limits = [Mechanism::MemoryLimit, Mechanism::CpuLimit];
+        let why = suffices(&report(true, &limits), Isolation::Required, MemoryLimit::Required);
+        let why = why.unwrap_err();
+        assert!(why.contains("Missing: memory limit, cpu limit: forbidden; allow it."), "{why}");
         let why = suffices(&report(true, &[Mechanism::MemoryLimit]), Isolation::Required, MemoryLimit::Required);
         let why = why.unwrap_err();
         assert!(why.contains("memory limit: forbidden") && why.contains("--memory-limit polling"), "{why}");
@@ -338,5 +404,8 @@ mod tests {
         assert_eq!(told.status, "unavailable");
         assert_eq!(told.summary(), "unavailable: because");
         assert_eq!(functions(None, &report(true, &[])).summary(), "isolated (tier A1)");
+        let unlimited = functions(None, &report(false, &[Mechanism::ProcessLimit, Mechanism::CpuLimit]));
+        assert_eq!(unlimited.summary(), "isolated (tier A2, without process limit, cpu limit)");
+        assert_eq!(unlimited.missing_by_reason(), [("process limit, cpu limit".to_owned(), "forbidden; allow it")]);
     }
 }

@@ -32,10 +32,6 @@ use crate::{
     status, sys,
 };
 
-/// How much of `/tmp` is allowed on top of the memory limit. `/tmp` is memory and is charged to the function, so
-/// without this a file would end the function where AWS's would merely be on a disk. A `/tmp` larger than this is
-/// there, but filling it takes from the function's own memory.
-const TMP_ALLOWANCE_BYTES: u64 = 512 * 1024 * 1024;
 /// Memory limit of a sandbox that waits for what it is for.
 const BLANK_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// How ready the kernel is to kill a sandbox when the whole host runs out of memory (-1,000 to 1,000): before the
@@ -408,10 +404,11 @@ fn clone_into(group: Option<&Group>) -> Result<(sys::Side, Vec<OwnedFd>), Fault>
     Ok((sys::clone(sys::NAMESPACES, None).at("clone3 with namespaces")?, entrances))
 }
 
-/// With a pid limit always; a cap or weight of 0 leaves those to the host.
+/// `/tmp` is memory and is charged to the function, so the limit has room for all of it: a file would otherwise end the
+/// function where AWS's would merely be on a disk. With a pid limit always; a cap or weight of 0 leaves those to the host.
 fn limits(request: &Request) -> Limits {
     Limits {
-        memory_bytes: request.memory_bytes.saturating_add(request.tmp_bytes.min(TMP_ALLOWANCE_BYTES)),
+        memory_bytes: request.memory_bytes.saturating_add(request.tmp_bytes),
         pids: PROCESSES_MAX,
         cpu_millis: request.cpu_millis,
         cpu_weight: request.cpu_weight,

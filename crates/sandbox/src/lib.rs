@@ -29,6 +29,7 @@ mod identity;
 mod inside;
 mod landlock;
 mod launcher;
+mod meter;
 pub mod privileges;
 mod probe;
 mod protocol;
@@ -42,6 +43,7 @@ mod sys;
 
 pub use exec::{EXEC_BYTES_MAX, Exec};
 pub use launcher::Launcher;
+pub use meter::{InUse, Meter};
 pub use report::{Mechanism, Probe, Report, Tier};
 pub use serve::serve;
 pub use status::{Exit, exit, exit_and_step};
@@ -66,8 +68,9 @@ pub struct Options {
 /// What one sandbox is given. Holds no secret, for it passes through the launcher.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Limit of the memory of everything inside, bytes. `/tmp` is memory, and is allowed on top of it as far as it is
-    /// no larger than 512 MiB; what it holds beyond that counts.
+    /// Limit of the memory of everything inside, bytes. `/tmp` is memory too, so the control group's limit is this and
+    /// the whole of `tmp_bytes`; that processes keep to this while `/tmp` has room is for the server to see to
+    /// ([`Usage::in_use`]).
     pub memory_bytes: u64,
     /// Size of `/tmp`, bytes. It holds one file or directory per 16 KiB, at least 4,096 and at most 655,360.
     pub tmp_bytes: u64,
@@ -99,15 +102,15 @@ pub struct Launched {
     pub status: OwnedFd,
     /// Listening inside, in the order of [`Request::ports`].
     pub listeners: Vec<TcpListener>,
-    /// Reads of the control group, if there is one.
+    /// Reads of the control group, if there is one; where there is none, a [`Meter`] of the pidfd measures.
     pub usage: Option<Usage>,
 }
 
 /// Open files of the sandbox's control group, read with `pread` at offset 0.
 pub struct Usage {
-    /// What memory is in use for now (`memory.stat`); read it with [`Usage::memory_bytes`].
+    /// What memory is in use for now (`memory.stat`); read it with [`Usage::in_use`].
     pub current: OwnedFd,
-    /// Most that ever was, bytes, decimal.
+    /// Most that ever was, `/tmp` included, bytes, decimal.
     pub peak: OwnedFd,
     /// The group's kill counter (`memory.events` or `memory.oom_control`).
     pub events: OwnedFd,

@@ -57,3 +57,22 @@ fn limits_follow_the_memory() {
         assert_eq!(of(memory_mb, code), expected);
     }
 }
+
+#[test]
+fn the_most_memory_a_function_had_leaves_out_what_was_in_tmp() {
+    const LIMIT: u64 = 100;
+    // In the order of looking: (anonymous, shared, peak of both together), and what is told.
+    let looks = [
+        ((10, 0, 20), 20),
+        ((10, 500, 520), 20),
+        ((60, 0, 540), 60),
+        ((10, 0, 560), 60),
+        // More came and went than was seen.
+        ((10, 0, 900), 100),
+        ((u64::MAX, 0, 0), 100),
+    ];
+    let seen = Seen::default();
+    for ((anonymous, shared, whole), told) in looks {
+        assert_eq!(seen.peak(InUse { anonymous, shared }, whole, LIMIT), told, "{anonymous} {shared} {whole}");
+    }
+}

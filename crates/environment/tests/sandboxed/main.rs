@@ -35,10 +35,13 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == sandbox::LAUNCHER_ARGUMENT) {
         return sandbox::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let tests: [Test; 8] = tests![
+    let tests: [Test; 11] = tests![
         a_function_sees_its_sandbox,
         the_next_function_of_a_class_adopts_a_standby,
         a_function_that_takes_too_much_memory_is_told_so,
+        memory_of_what_a_function_starts_counts,
+        the_memory_that_was_used_is_told,
+        tmp_can_be_filled_and_is_no_memory_of_the_function,
         what_is_provisioned_is_there_before_anybody_asks,
         an_invocation_goes_to_its_end_without_its_caller,
         callers_on_other_runtimes_use_the_same_environment,
@@ -157,6 +160,49 @@ async fn a_function_that_takes_too_much_memory_is_told_so() {
         let error = world.error(&function, r#"{"mb":400}"#).await;
         assert_eq!(error["errorType"], "Runtime.OutOfMemory", "{error}");
     }
+    world.close().await;
+}
+
+/// In another process, whose parent waits or is gone.
+async fn memory_of_what_a_function_starts_counts() {
+    let world = without_standbys();
+    let function = world.python(
+        "import subprocess, sys, time\nCODE = 'kept = bytearray(int(__import__(\"sys\").argv[1]) << 20); __import__(\"time\").sleep(1)'\ndef handler(e, c):\n    command = [sys.executable, '-c', CODE, str(e['mb'])]\n    if e['orphan']:\n        command = ['/bin/sh', '-c', '(\"$0\" \"$@\" &)'] + command\n    subprocess.run(command)\n    time.sleep(1)\n    return e['mb']\n",
+    );
+    for orphan in [false, true] {
+        assert_eq!(world.result(&function, &format!(r#"{{"mb":16,"orphan":{orphan}}}"#)).await, "16");
+        let error = world.error(&function, &format!(r#"{{"mb":300,"orphan":{orphan}}}"#)).await;
+        assert_eq!(error["errorType"], "Runtime.OutOfMemory", "{orphan} {error}");
+    }
+    world.close().await;
+}
+
+fn used_mb(tail: &str) -> u64 {
+    let told = tail.split("Max Memory Used: ").nth(1).and_then(|rest| rest.split(' ').next());
+    told.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{tail}"))
+}
+
+async fn the_memory_that_was_used_is_told() {
+    let world = sandboxed();
+    let function = world.python(
+        "import time\ndef handler(e, c):\n    kept = bytearray(e['mb'] << 20)\n    time.sleep(0.2)\n    return len(kept)\n",
+    );
+    let little = used_mb(&world.tail(&function, r#"{"mb":1}"#).await);
+    assert!((2..48).contains(&little), "{little}");
+    let much = used_mb(&world.tail(&function, r#"{"mb":64}"#).await);
+    assert!((64..=128).contains(&much), "{much}");
+    world.close().await;
+}
+
+async fn tmp_can_be_filled_and_is_no_memory_of_the_function() {
+    let world = without_standbys();
+    let mut function = world.python(
+        "import time\ndef handler(e, c):\n    with open('/tmp/f', 'wb') as file:\n        for _ in range(e['mb']):\n            file.write(bytes(1 << 20))\n    time.sleep(0.2)\n    return e['mb']\n",
+    );
+    function.ephemeral_storage_mb = 1_024;
+    assert_eq!(world.result(&function, r#"{"mb":900}"#).await, "900");
+    let used = used_mb(&world.tail(&function, r#"{"mb":900}"#).await);
+    assert!(used < 100, "{used}");
     world.close().await;
 }
 

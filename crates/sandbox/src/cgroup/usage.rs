@@ -2,22 +2,22 @@
 
 use std::{io, os::fd::AsFd, os::unix::fs::FileExt};
 
-use crate::Usage;
+use crate::{InUse, Usage};
 
 /// Longest text read of one of these files; `memory.events` has about ten short lines.
 const TEXT_BYTES_MAX: usize = 1_024;
 
 impl Usage {
-    /// Memory that processes inside have in use now, bytes. Files in `/tmp` and memory shared by them are not in it: the
-    /// limit has room for those besides.
+    /// Memory in use now: what processes have for themselves, and files in `/tmp` and memory shared by them, for which
+    /// the limit has room besides.
     ///
     /// # Errors
     /// When the group is gone.
-    pub fn memory_bytes(&self) -> io::Result<u64> {
-        anonymous(&text(&self.current)?)
+    pub fn in_use(&self) -> io::Result<InUse> {
+        in_use(&text(&self.current)?)
     }
 
-    /// The most memory that was ever in use, bytes. Where the host does not keep it (version 2 before Linux 5.19)
+    /// The most memory that was ever in use, `/tmp` included, bytes. Where the host does not keep it (version 2 before Linux 5.19)
     /// this is what is in use now.
     ///
     /// # Errors
@@ -47,10 +47,14 @@ fn number(text: &str) -> io::Result<u64> {
     text.trim().parse().map_err(|_| io::Error::other(format!("no number in a control group: {:?}", text.trim())))
 }
 
-/// What processes have for themselves: `anon` in version 2, `rss` in version 1.
-fn anonymous(text: &str) -> io::Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("anon ").or_else(|| line.strip_prefix("rss ")));
-    number(line.ok_or_else(|| io::Error::other("this host does not tell what memory is for"))?)
+/// `anon` in version 2, `rss` in version 1; `shmem` in both, but for old kernels.
+fn in_use(text: &str) -> io::Result<InUse> {
+    let find = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let anonymous = find("anon").or_else(|| find("rss"));
+    Ok(InUse {
+        anonymous: number(anonymous.ok_or_else(|| io::Error::other("this host does not tell what memory is for"))?)?,
+        shared: find("shmem").map_or(Ok(0), number)?,
+    })
 }
 
 /// The `oom_kill` line, which `memory.events` and `memory.oom_control` write alike.
@@ -65,9 +69,14 @@ mod tests {
 
     #[test]
     fn both_versions_tell_processes_from_files() {
-        assert_eq!(anonymous("anon 4096\nfile 8192\nanon_thp 0\n").unwrap(), 4096);
-        assert_eq!(anonymous("cache 8192\nrss 4096\nrss_huge 0\n").unwrap(), 4096);
-        assert!(anonymous("cache 8192\n").is_err());
+        for (text, shared) in [
+            ("anon 4096\nfile 8192\nshmem 512\nshmem_thp 7\nanon_thp 0\n", 512),
+            ("cache 8192\nrss 4096\nrss_huge 0\nshmem 1024\n", 1024),
+            ("cache 8192\nrss 4096\nrss_huge 0\n", 0),
+        ] {
+            assert_eq!(in_use(text).unwrap(), InUse { anonymous: 4096, shared }, "{text}");
+        }
+        assert!(in_use("cache 8192\n").is_err());
     }
 
     #[test]
