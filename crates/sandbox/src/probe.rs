@@ -30,7 +30,7 @@ use crate::{
     seccomp::{Filter, Sockets},
     sys,
 };
-use advice::{Surroundings, blame};
+use advice::{Surroundings, blame, remedy};
 
 type Outcome = Result<String, String>;
 /// Something to be done in a child that ends afterwards.
@@ -79,7 +79,10 @@ fn limited_by(groups: &Groups, controller: Controller) -> Outcome {
         Some(Version::Two) => Ok("cgroup v2".to_owned()),
         None => {
             let found = groups.missing().iter().find(|(missing, _)| *missing == controller);
-            Err(found.map_or_else(|| "no such controller".to_owned(), |(_, reason)| reason.clone()))
+            Err(found.map_or_else(
+                || "no such controller; boot with cgroup version 2".to_owned(),
+                |(_, reason)| reason.clone(),
+            ))
         }
     }
 }
@@ -135,7 +138,10 @@ impl LimitTrial {
         });
         let judged = |controller, judge: &dyn Fn(&Ended) -> Result<(), &'static str>| {
             let found = self.how.iter().find(|(of, _)| *of == controller);
-            let how = found.map_or_else(|| Err("no such controller".to_owned()), |(_, how)| how.clone())?;
+            let how = found.map_or_else(
+                || Err("no such controller; boot with cgroup version 2".to_owned()),
+                |(_, how)| how.clone(),
+            )?;
             let ended = ended.as_ref().map_err(|reason: &String| format!("{how}, but the trial failed: {reason}"))?;
             judge(ended).map(|()| how.clone()).map_err(|reason| format!("{how}, but {reason}"))
         };
@@ -159,24 +165,38 @@ impl Ended {
         let killed = self.status.as_ref().is_some_and(WaitIdStatus::killed);
         match (killed, self.kills, self.code()) {
             (true, Some(1..), _) => Ok(()),
-            (true, _, _) => Err("the kill was not counted: this kernel is older than 4.13"),
-            (_, _, Some(limit_child::MEMORY_UNLIMITED)) => Err("eight times the limit could be used"),
-            (_, _, Some(limit_child::NOT_IN_GROUP)) => Err("the group could not be entered"),
-            _ => Err("it could not be reached"),
+            (true, _, _) => Err("the kill was not counted; it takes Linux 4.13 or newer"),
+            (_, _, Some(limit_child::MEMORY_UNLIMITED)) => {
+                Err("eight times the limit could be used; switch swap off, or boot with cgroup version 2")
+            }
+            (_, _, Some(limit_child::NOT_IN_GROUP)) => {
+                Err("the group could not be entered; start it in one of its own (systemd-run --scope -p Delegate=yes)")
+            }
+            _ => Err("the limit could not be reached in time; start it again when the host has less to do"),
         }
     }
 
     fn processes(&self) -> Result<(), &'static str> {
         match self.code() {
-            Some(limit_child::PROCESSES_UNLIMITED) => Err("one process more than the limit could be started"),
-            Some(limit_child::NOT_IN_GROUP) => Err("the group could not be entered"),
-            None if self.status.is_none() => Err("it could not be reached"),
+            Some(limit_child::PROCESSES_UNLIMITED) => {
+                Err("one process more than the limit could be started; it takes a kernel with CONFIG_CGROUP_PIDS")
+            }
+            Some(limit_child::NOT_IN_GROUP) => {
+                Err("the group could not be entered; start it in one of its own (systemd-run --scope -p Delegate=yes)")
+            }
+            None if self.status.is_none() => {
+                Err("the limit could not be reached in time; start it again when the host has less to do")
+            }
             _ => Ok(()),
         }
     }
 
     fn processor(&self) -> Result<(), &'static str> {
-        if self.capped { Ok(()) } else { Err("this kernel caps no processor time (CONFIG_CFS_BANDWIDTH)") }
+        if self.capped {
+            Ok(())
+        } else {
+            Err("processor time is not capped; it takes a kernel with CONFIG_CFS_BANDWIDTH")
+        }
     }
 
     fn code(&self) -> Option<i32> {
@@ -248,9 +268,7 @@ fn all_works(trial: &Trial<'_>) -> Vec<(Mechanism, Outcome)> {
     let users = if trial.unique_users {
         Ok("each sandbox has two users of its own".to_owned())
     } else {
-        Err("one user is all that can be mapped, and all sandboxes are it outside; start it as root, or give it a \
-             range (/etc/subuid)"
-            .to_owned())
+        Err(format!("no range of users is lent to this one, so all sandboxes are this user outside; {}", advice::LEND))
     };
     let landlock = landlock::abi().map(|abi| format!("ABI {abi}")).map_err(|errno| errno.to_string());
     let works = |text: &str| Ok(text.to_owned());
@@ -282,13 +300,17 @@ fn what_is_left(fault: &Fault) -> Vec<(Mechanism, Outcome)> {
                 match at.cmp(&failed_at) {
                     std::cmp::Ordering::Less => Ok("tried".to_owned()),
                     std::cmp::Ordering::Equal => Err(reason.clone()),
-                    std::cmp::Ordering::Greater => Err(format!("not tried, for want of: {guilty}")),
+                    std::cmp::Ordering::Greater => Err(format!("not tried, for want of: {guilty}; see there")),
                 },
             ));
         }
     }
     for (mechanism, tried) in CONFINED {
-        let outcome = if *mechanism == guilty { Err(reason.clone()) } else { in_a_child(*tried) };
+        let outcome = if *mechanism == guilty {
+            Err(reason.clone())
+        } else {
+            in_a_child(*tried).map_err(|told| format!("{told}; {}", remedy(*mechanism, Errno::PERM, &surroundings)))
+        };
         outcomes.push((*mechanism, outcome));
     }
     outcomes
@@ -313,7 +335,7 @@ fn in_a_child(tried: Try) -> Outcome {
     match wait(&pidfd).and_then(|status| status.exit_status()) {
         Some(0) => Ok("tried".to_owned()),
         Some(number) => Err(Errno::from_raw_os_error(number).to_string()),
-        None => Err("the trial did not end by itself".to_owned()),
+        None => Err("the trial did not end in time".to_owned()),
     }
 }
 

@@ -142,17 +142,22 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.tier {
-            Tier::A1 => "everything, by a privileged launcher",
-            Tier::A2 => "everything, without privileges",
+            Tier::A1 => "namespaces, by a privileged launcher",
+            Tier::A2 => "namespaces, without privileges",
             Tier::B => "own user, Landlock and system call filter, no namespaces",
-            Tier::C => "none: a child process",
+            Tier::C => "a child process",
         };
-        write!(f, "{:<18}  {:<3}  {what}", "isolation tier", self.tier.to_string())?;
+        let more = if self.missing().is_empty() { "; nothing is missing" } else { "; see what is missing below" };
+        write!(f, "{:<18}  {:<3}  {what}{more}", "isolation tier", self.tier.to_string())?;
+        let mut before = None;
         for probe in &self.probes {
             let (word, text) = match &probe.outcome {
-                Ok(how) => ("yes", how),
-                Err(why) => ("NO", why),
+                Ok(how) => ("yes", how.as_str()),
+                // Limits are mostly missing together; a long sentence three times would hide what else there is.
+                Err(why) if before == Some(why) => ("NO", "for the same reason"),
+                Err(why) => ("NO", why.as_str()),
             };
+            before = probe.outcome.as_ref().err();
             write!(f, "\n{:<18}  {word:<3}  {text}", probe.mechanism)?;
         }
         Ok(())
@@ -201,12 +206,23 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_with_its_reason_in_an_aligned_table() {
+        assert_eq!(
+            report(true, &[]).to_string().lines().next(),
+            Some("isolation tier      A1   namespaces, by a privileged launcher; nothing is missing")
+        );
+        let limits = report(false, &[MemoryLimit, ProcessLimit, CpuLimit]).to_string();
+        let limits: Vec<&str> = limits.lines().rev().take(3).collect();
+        let same = ["cpu limit           NO   for the same reason", "process limit       NO   for the same reason"];
+        assert_eq!(limits, [same[0], same[1], "memory limit        NO   gone; bring it"]);
         let report = report(true, &[MemoryLimit]);
         assert_eq!(report.missing(), [(MemoryLimit, "gone; bring it")]);
         let table = report.to_string();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 1 + Mechanism::ALL.len());
-        assert_eq!(lines[0], "isolation tier      A1   everything, by a privileged launcher");
+        assert_eq!(
+            lines[0],
+            "isolation tier      A1   namespaces, by a privileged launcher; see what is missing below"
+        );
         assert_eq!(lines[1], "namespaces          yes  here");
         assert!(lines.contains(&"memory limit        NO   gone; bring it"), "{table}");
     }

@@ -168,33 +168,34 @@ const NOT_MOUNTED: &str = "no control group hierarchy holds it here; boot with c
 fn hierarchy(place: &Place, name: &str, memory_bytes_total: u64) -> Result<Hierarchy, String> {
     let directory = place.directory.join(name);
     let functions = directory.join(FUNCTIONS);
-    let mended = |step: &str, path: &Path, error: &io::Error| {
-        format!("{step} {}: {error}; {}", path.display(), mend(place.version, error))
+    // Whoever calls a function reads this where functions do not run, so where the groups of this host lie is left out.
+    let above = format!("{}/", place.directory.display());
+    let mended = |step: &str, error: &io::Error| {
+        format!("{step}: {}; {}", error.to_string().replace(&above, ""), mend(place.version, error))
     };
     // The previous launcher may have died before this one was started by the same server: an existing group of
     // the same name cannot be, for the name holds our own start time.
-    fs::create_dir(&directory).map_err(|error| mended("make", &directory, &error))?;
+    fs::create_dir(&directory).map_err(|error| mended("make a control group", &error))?;
     let made = (|| {
         if place.version == Version::Two {
-            move_to_leaf(place, &directory).map_err(|error| mended("move to a leaf of", &place.directory, &error))?;
+            move_to_leaf(place, &directory).map_err(|error| mended("move to a control group of its own", &error))?;
             enable(&place.directory, &place.controllers)
                 .and_then(|()| enable(&directory, &place.controllers))
-                .map_err(|error| mended("hand controllers down from", &place.directory, &error))?;
+                .map_err(|error| mended("hand controllers down", &error))?;
         }
         sweep::sweep(&place.directory);
-        fs::create_dir(&functions).map_err(|error| mended("make", &functions, &error))?;
+        fs::create_dir(&functions).map_err(|error| mended("make a control group", &error))?;
         if place.version == Version::Two {
-            enable(&functions, &place.controllers)
-                .map_err(|error| mended("hand controllers down from", &functions, &error))?;
+            enable(&functions, &place.controllers).map_err(|error| mended("hand controllers down", &error))?;
         }
         let over_all = Hierarchy { directory: functions.clone(), ..blank(place) };
         let ceiling = Limits { memory_bytes: memory_bytes_total, pids: pids_ceiling(), ..Limits::default() };
-        over_all.apply(&ceiling).map_err(|error| mended("set the ceiling of", &functions, &error))?;
+        over_all.apply(&ceiling).map_err(|error| mended("set the limit of all functions together", &error))?;
         if place.version == Version::Two && place.controllers.contains(&Controller::Cpu) {
             let server = Limits { cpu_weight: SERVER_WEIGHT, memory_bytes: 0, pids: 0, cpu_millis: 0 };
             Hierarchy { directory: directory.join(SERVER), controllers: vec![Controller::Cpu], ..blank(place) }
                 .apply(&server)
-                .map_err(|error| mended("weigh", &directory.join(SERVER), &error))?;
+                .map_err(|error| mended("set the weight of the server", &error))?;
         }
         Ok(())
     })();
@@ -224,10 +225,12 @@ fn pids_ceiling() -> u32 {
 fn mend(version: Version, error: &io::Error) -> &'static str {
     match (error.kind(), version) {
         (io::ErrorKind::PermissionDenied, Version::Two) => {
-            "start it with a delegated control group (systemd unit: Delegate=yes; by hand: systemd-run --user --scope \
+            "start it as root or with a delegated control group (systemd unit: Delegate=yes; by hand: systemd-run --user --scope \
              -p Delegate=yes portcullis)"
         }
-        (io::ErrorKind::PermissionDenied, Version::One) => "version 1 control groups can be made by root alone",
+        (io::ErrorKind::PermissionDenied, Version::One) => {
+            "start it as root, or boot with cgroup version 2 and delegate a group"
+        }
         (io::ErrorKind::ReadOnlyFilesystem, _) => {
             "the hierarchy is mounted read-only (docker: --cgroupns=private with a writable /sys/fs/cgroup)"
         }
@@ -235,7 +238,9 @@ fn mend(version: Version, error: &io::Error) -> &'static str {
             "other processes live in the same group: start it in one of its own (systemd unit: Delegate=yes; by hand: \
              systemd-run --scope -p Delegate=yes portcullis)"
         }
-        _ => "see the kernel's documentation, Control Group v2",
+        _ => {
+            "start it as root, or boot with cgroup version 2 and delegate a group (the kernel's documentation: Control Group v2)"
+        }
     }
 }
 
@@ -366,6 +371,19 @@ impl Group {
         match self.hierarchies.as_slice() {
             [only] if only.version == Version::Two => File::open(&only.directory).map(OwnedFd::from).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Gives what is to die here all the processor time there is: no cap any more, and `weight`. As far as it goes:
+    /// without it dying merely takes longer.
+    pub fn hasten(&self, weight: u32) {
+        let limits = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: weight };
+        for hierarchy in self.hierarchies.iter().filter(|found| found.controllers.contains(&Controller::Cpu)) {
+            let _ = hierarchy.apply(&limits);
+            let _ = match hierarchy.version {
+                Version::One => write_value(&hierarchy.directory.join("cpu.cfs_quota_us"), "-1"),
+                Version::Two => write_value(&hierarchy.directory.join("cpu.max"), "max"),
+            };
         }
     }
 

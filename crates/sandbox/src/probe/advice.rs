@@ -39,6 +39,10 @@ impl Surroundings {
 const CONTAINER: &str = "in a container give it --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt \
                          apparmor=unconfined --security-opt systempaths=unconfined";
 
+/// How a user gets numbers for its sandboxes.
+pub(super) const LEND: &str =
+    "add a range to /etc/subuid and /etc/subgid and install uidmap (newuidmap), or start it as root";
+
 /// Which mechanism a failed step belongs to, and the reason with its remedy.
 pub(super) fn blame(fault: &Fault, surroundings: &Surroundings) -> (Mechanism, String) {
     let step = fault.step.as_ref();
@@ -66,7 +70,8 @@ pub(super) fn blame(fault: &Fault, surroundings: &Surroundings) -> (Mechanism, S
     (mechanism, format!("{step}: {}; {remedy}", fault.errno))
 }
 
-fn remedy(mechanism: Mechanism, errno: Errno, surroundings: &Surroundings) -> &'static str {
+/// What would mend it that a mechanism does not work here.
+pub(super) fn remedy(mechanism: Mechanism, errno: Errno, surroundings: &Surroundings) -> &'static str {
     match mechanism {
         Mechanism::Landlock => {
             "it takes Linux 5.13 or newer with Landlock switched on (kernel command line: lsm=landlock,...)"
@@ -82,6 +87,7 @@ fn remedy(mechanism: Mechanism, errno: Errno, surroundings: &Surroundings) -> &'
             "AppArmor restricts user namespaces: load a profile for portcullis that allows userns, or set sysctl \
              kernel.apparmor_restrict_unprivileged_userns=0, or start it as root"
         }
+        Mechanism::UniqueUid if !surroundings.root => LEND,
         Mechanism::UniqueUid => {
             "give it the capabilities SYS_ADMIN, SETUID, SETGID and SETFCAP, or start it as an ordinary user"
         }
@@ -134,9 +140,13 @@ mod tests {
             (Surroundings { filtered: true, ..root }, Errno::NOSYS, "seccomp=unconfined"),
             (Surroundings { apparmor_restricts: true, ..user.clone() }, Errno::PERM, "AppArmor"),
             (Surroundings { distribution_forbids: true, ..user.clone() }, Errno::PERM, "unprivileged_userns_clone"),
-            (Surroundings { none_allowed: true, ..user }, Errno::NOSPC, "max_user_namespaces"),
+            (Surroundings { none_allowed: true, ..user.clone() }, Errno::NOSPC, "max_user_namespaces"),
         ] {
             assert!(of(&surroundings, errno).contains(word), "{surroundings:?}: {}", of(&surroundings, errno));
+        }
+        assert!(remedy(Mechanism::UniqueUid, Errno::PERM, &user).contains("/etc/subuid"));
+        for mechanism in Mechanism::ALL {
+            assert!(!remedy(mechanism, Errno::PERM, &user).is_empty(), "{mechanism}");
         }
     }
 }
