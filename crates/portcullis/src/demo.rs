@@ -25,7 +25,7 @@ use crate::{
     client::Client,
     isolation,
     server::Server,
-    settings::{self, Given, Settings},
+    settings::{self, Given, MemoryLimit, Settings},
     stops::Stops,
 };
 
@@ -46,6 +46,9 @@ pub struct DemoArgs {
     /// Keep the data in this new or empty directory instead of a throw-away one
     #[arg(long, value_name = "DIR")]
     keep_data: Option<PathBuf>,
+    /// What holds functions to their memory, as for `start` [default: required]
+    #[arg(long, value_name = "HOW")]
+    memory_limit: Option<MemoryLimit>,
 }
 
 /// Walks through the post, then serves until Ctrl-C.
@@ -54,7 +57,12 @@ pub struct DemoArgs {
 /// When a step gives something else than it must: what was expected and what came. Wrong usage for wrong settings.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let data = Data::make(args.keep_data.as_deref())?;
-    let given = Given { listen: args.listen.clone(), data_dir: Some(data.path.clone()), ..Given::default() };
+    let given = Given {
+        listen: args.listen.clone(),
+        data_dir: Some(data.path.clone()),
+        memory_limit: args.memory_limit,
+        ..Given::default()
+    };
     let settings = settings::resolve(given, None, &settings::environment).map_err(Failure::usage)?;
     // The demo shows that secrets are checked, whatever variables say, and is over before a trail delivers.
     let settings = Settings { dev_credentials: false, ..settings };
