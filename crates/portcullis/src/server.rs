@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     admin,
-    isolation::{Begun, Functions, Settled},
+    isolation::{self, Begun, Functions, Settled},
     listen::{self, Door, Shared, Threads},
     settings::{self, Settings},
     watch::{Watcher, Watching},
@@ -204,6 +204,7 @@ fn functions_options(
         endpoint_url: Some(url(address)),
         egress: Some(egress),
         standbys: if settings.standbys { Standbys::InSandboxes } else { Standbys::Off },
+        stream_shaping: settings.stream_shaping,
         unisolated_banner: settings.isolation == settings::Isolation::None,
         ..environment::Options::default()
     }
@@ -241,6 +242,7 @@ pub fn open_store(data_dir: &Path) -> anyhow::Result<Arc<Embedded>> {
 #[must_use]
 pub fn told(data_dir: &Path, error: store::Error) -> anyhow::Error {
     let dir = data_dir.display();
+    let whose = isolation::whose_data(data_dir);
     let next = match &error {
         store::Error::Locked { .. } => "Stop the other server first, or choose another --data-dir",
         store::Error::Corrupt(_) => "Nothing was changed. Restore a backup, or choose another --data-dir",
@@ -248,7 +250,7 @@ pub fn told(data_dir: &Path, error: store::Error) -> anyhow::Error {
         store::Error::Full => "Make room on its disk, then start again",
         _ => "Check that the directory exists and is writable for this user, or choose another --data-dir",
     };
-    anyhow!("the data directory {dir} cannot be used: {error}. {next}")
+    anyhow!("the data directory {dir} cannot be used: {error}. {next}{whose}")
 }
 
 /// Every connection and every environment takes descriptors, and the usual soft limit is 1,024.

@@ -6,7 +6,7 @@ use crate::{
     account,
     admin::{self, Ask, Reply, Status},
     cli::{Failure, Output, Place},
-    isolation::{Functions, Missing},
+    isolation::Functions,
     terminal,
 };
 
@@ -63,11 +63,10 @@ fn text(status: &Status) -> String {
     )
 }
 
-/// What the host does not give, one line each.
+/// What the host does not give, one line a reason.
 fn missing(functions: &Functions) -> String {
-    let lines =
-        functions.missing.iter().map(|Missing { mechanism, reason }| format!("  without {mechanism}: {reason}\n"));
-    lines.collect()
+    let missing = functions.missing_by_reason().into_iter();
+    missing.map(|(mechanisms, reason)| format!("  without {mechanisms}: {reason}\n")).collect()
 }
 
 fn span(seconds: u64) -> String {

@@ -162,7 +162,19 @@ async fn answer(
         client,
         secure: false,
     };
-    control(shared, request, (body, waits(&parts.headers)), &limit).await
+    let creates = parts.method == Method::POST && path.trim_end_matches('/') == "/2015-03-31/functions";
+    let response = control(shared, request, (body, waits(&parts.headers)), &limit).await;
+    if creates && response.status() == StatusCode::CREATED {
+        warn_if_unrunnable(shared);
+    }
+    response
+}
+
+/// Creating a function works where none runs, so whoever runs the server hears of it before somebody calls it.
+fn warn_if_unrunnable(shared: &Shared) {
+    if let Some(reason) = shared.functions.now().reason {
+        tracing::warn!(reason, "a function was created, and functions do not run on this server");
+    }
 }
 
 /// Whether the client sends its body only once it is told to go on.

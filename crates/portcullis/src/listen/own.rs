@@ -31,7 +31,10 @@ pub(super) fn answer(method: &Method, path: &str, peer: Peer, shared: &Shared) -
         "/_localstack/health" => localstack_health,
         "/_localstack/info" if peer != Peer::Function => localstack_info,
         _ => {
-            let message = format!("nothing is served at this path; see {}", "/_portcullis/health");
+            let message = match peer {
+                Peer::Function => "nothing of this is served to functions",
+                _ => "nothing is served at this path; see /_portcullis/health",
+            };
             return Some((404, json!({ "error": "NotFound", "message": message })));
         }
     };
