@@ -31,6 +31,16 @@ const FULL_MS_MAX: i64 = 5_000;
 /// # Errors
 /// `ETIMEDOUT` when it has not by then; otherwise the host's.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    send_within(socket, bytes, files, FULL_MS_MAX)
+}
+
+/// The same, waiting for `full_ms` at most. With 0 it does not wait.
+pub(crate) fn send_within(
+    socket: impl AsFd,
+    bytes: &[u8],
+    files: &[BorrowedFd<'_>],
+    full_ms: i64,
+) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if files.len() > FILES_MAX || !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
@@ -41,7 +51,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], files: &[BorrowedFd<'_>]) ->
     let mut send = || rustix::io::retry_on_intr(|| sendmsg(&socket, &slices, &mut control, flags));
     let sent = loop {
         match send() {
-            Err(Errno::AGAIN) if ready_within(&socket, PollFlags::OUT, FULL_MS_MAX)? => {}
+            Err(Errno::AGAIN) if ready_within(&socket, PollFlags::OUT, full_ms)? => {}
             Err(Errno::AGAIN) => return Err(Errno::TIMEDOUT),
             other => break other?,
         }
@@ -86,6 +96,11 @@ impl Buffer {
     pub(crate) fn bytes(&self, length: usize) -> &[u8] {
         self.0.get(..length).unwrap_or_default()
     }
+}
+
+/// Waits until a message fits, or the other side is gone.
+pub(crate) fn writable_within(socket: impl AsFd, timeout_ms: i64) -> Result<bool, Errno> {
+    ready_within(socket, PollFlags::OUT, timeout_ms)
 }
 
 /// Waits until `file` is readable or its other side gone; `false` when `timeout_ms` have passed first.

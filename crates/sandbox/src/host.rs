@@ -1,5 +1,8 @@
 //! The launcher's table of sandboxes: making them, giving them code, killing and clearing away.
 //!
+//! INVARIANT: nothing here waits for a sandbox to die. There is one thread for all sandboxes, and one that has forked as
+//! often as it could takes long to be gone: whoever wants it cleared away is told to ask again.
+//!
 //! INVARIANT: whatever a sandbox uses up (numbers, control group, process, mount namespace) hangs on its entry here
 //! and on nothing else; the entry goes only once all of it has been given back.
 
@@ -39,16 +42,31 @@ const BLANK_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 const OOM_SCORE: &str = "500";
 /// Longest that a sandbox may take to set itself up.
 const SETUP_MS_MAX: i64 = 5_000;
-/// Longest that a killed sandbox may take to be gone, and its control group to be empty.
-const END_MS_MAX: u64 = 2_000;
-/// How often an emptying control group is looked at.
-const EMPTY_POLL: Duration = Duration::from_micros(500);
+/// Longest that is waited, in all, for killed sandboxes where there is nothing else to do: after the trial and at the
+/// end. Less than the server waits for the launcher to end.
+const END_MS_MAX: u64 = 3_000;
+/// How often those are looked at.
+const END_POLL: Duration = Duration::from_micros(500);
 /// Most sandboxes at a time.
 const SANDBOXES_MAX: usize = 8_192;
 
 /// How many sandboxes are kept ready for they do not know what. Most of what a sandbox costs (namespaces, a root, and
 /// above all entering a control group, which may take milliseconds) is then paid before anybody waits for it.
 const BLANKS: usize = 2;
+
+/// Weight of a sandbox while it is made, when somebody waits for it, and while it dies, when what it holds is waited for.
+/// Its own may be a hundredth of the usual, and its own kind may be a thousand processes strong.
+const URGENT_WEIGHT: u32 = 10_000;
+
+/// What a host does when nothing is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// Something has been done, and there may be more.
+    Worked,
+    /// Something can only be done later.
+    Waits,
+    Nothing,
+}
 
 /// What has been laid out for all sandboxes, and the sandboxes.
 pub(crate) struct Host {
@@ -85,6 +103,8 @@ struct Sandbox {
     /// process.
     mounts: Option<OwnedFd>,
     tmp_bytes: u64,
+    /// Whether it has been killed, and its end hastened.
+    killed: bool,
 }
 
 impl Host {
@@ -118,17 +138,24 @@ impl Host {
         self.base.provide(host, inside)
     }
 
-    /// Something to do when there is nothing to do; `false` when there is not even that.
-    pub(crate) fn idle(&mut self) -> bool {
+    /// Something to do when there is nothing to do.
+    pub(crate) fn idle(&mut self) -> Idle {
+        self.clear_leftovers();
+        let waits = if self.leftovers.is_empty() { Idle::Nothing } else { Idle::Waits };
         if !self.refill || self.blanks.len() >= BLANKS {
-            return false;
+            return waits;
         }
         match self.make_blank() {
-            Ok(blank) => self.blanks.push_back(blank),
+            Ok(blank) => {
+                self.blanks.push_back(blank);
+                Idle::Worked
+            }
             // Whoever launches next will be told why.
-            Err(_) => self.refill = false,
+            Err(_) => {
+                self.refill = false;
+                waits
+            }
         }
-        self.refill
     }
 
     /// Makes a sandbox; its program starts as soon as it has been read from the frame socket. Gives the descriptors of
@@ -138,14 +165,16 @@ impl Host {
             return Err(Fault::new("name a sandbox", Errno::EXIST));
         }
         self.last = id;
-        if self.sandboxes.len() >= SANDBOXES_MAX {
+        if self.sandboxes.len().saturating_add(self.leftovers.len()) >= SANDBOXES_MAX {
             return Err(Fault::new("count sandboxes", Errno::AGAIN));
         }
         let Blank { sandbox, sync } = self.take_blank()?;
         let sandbox = self.sandboxes.entry(id).or_insert(sandbox);
         let made = purpose(sandbox, &sync, id, request, ends, &mut self.buffer);
-        if made.is_err() {
-            let _ = self.reap(id);
+        if made.is_err()
+            && let Some(sandbox) = self.sandboxes.remove(&id)
+        {
+            self.discard(sandbox);
         }
         self.refill = true;
         made
@@ -180,7 +209,7 @@ impl Host {
         if let Some(groups) = &self.groups {
             let name = self.next_group;
             self.next_group = self.next_group.saturating_add(1);
-            let limits = Limits { memory_bytes: BLANK_MEMORY_BYTES, ..Limits::default() };
+            let limits = Limits { memory_bytes: BLANK_MEMORY_BYTES, cpu_weight: URGENT_WEIGHT, ..Limits::default() };
             sandbox.group = Some(groups.create(name, &limits).map_err(group_fault)?);
         }
         let (ours, theirs) = channel::pair().at("make a socket")?;
@@ -252,6 +281,9 @@ impl Host {
     }
 
     /// Frees everything of a sandbox, killing it if it lives. One that is not known has been freed before.
+    ///
+    /// # Errors
+    /// `EAGAIN` while it is not gone yet: ask again.
     pub(crate) fn reap(&mut self, id: SandboxId) -> Result<(), Fault> {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Ok(()) };
         sandbox.clear(&mut self.identities)?;
@@ -273,16 +305,29 @@ impl Host {
     /// Ends everything, for a launcher that is no longer needed.
     pub(crate) fn end(&mut self) {
         let blanks = self.blanks.drain(..).map(|blank| blank.sandbox);
-        let mut all: Vec<Sandbox> =
-            blanks.chain(std::mem::take(&mut self.sandboxes).into_values()).chain(self.leftovers.drain(..)).collect();
-        for sandbox in &mut all {
-            sandbox.kill();
-        }
-        for mut sandbox in all {
-            let _ = sandbox.clear(&mut self.identities);
-        }
+        self.leftovers.extend(blanks.chain(std::mem::take(&mut self.sandboxes).into_values()));
+        // All at once, so that they die beside each other.
+        self.leftovers.iter_mut().for_each(Sandbox::kill);
+        self.wait(|host| {
+            host.clear_leftovers();
+            host.leftovers.is_empty()
+        });
         if let Some(groups) = &self.groups {
             groups.remove();
+        }
+    }
+
+    /// Waits, though not for ever, for something that comes of itself; whether it has come.
+    fn wait(&mut self, mut come: impl FnMut(&mut Host) -> bool) -> bool {
+        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
+        loop {
+            if come(self) {
+                return true;
+            }
+            if until.is_none_or(|until| Instant::now() > until) {
+                return false;
+            }
+            std::thread::sleep(END_POLL);
         }
     }
 
@@ -306,7 +351,11 @@ impl Host {
             let process = files.first().ok_or(Fault::new("share the process", Errno::IO))?;
             channel::readable_within(process, SETUP_MS_MAX).at("wait for the sandbox")
         });
-        let reaped = self.reap(id);
+        let mut reaped = Ok(());
+        self.wait(|host| {
+            reaped = host.reap(id);
+            reaped.is_ok()
+        });
         drop(output_reader);
         made?;
         reaped?;
@@ -323,33 +372,39 @@ impl Host {
 impl Sandbox {
     fn kill(&mut self) {
         self.mounts = None;
-        if let Some(process) = &self.process {
-            // It may be dead already.
-            let _ = pidfd_send_signal(process, Signal::KILL);
+        let Some(process) = &self.process else { return };
+        // It may be dead already.
+        let _ = pidfd_send_signal(process, Signal::KILL);
+        if !std::mem::replace(&mut self.killed, true)
+            && let Some(group) = &self.group
+            && channel::readable_within(process, 0) == Ok(false)
+        {
+            group.hasten(URGENT_WEIGHT);
         }
     }
 
-    /// Kills and frees everything; may be called again after an error.
+    /// Kills, and frees everything if it is gone; to be called again after an error.
     fn clear(&mut self, identities: &mut Identities) -> Result<(), Fault> {
         self.kill();
-        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
         if let Some(process) = &self.process {
-            if !channel::readable_within(process, END_MS_MAX.cast_signed()).at("wait for the sandbox")? {
-                return Err(Fault::new("wait for the sandbox", Errno::TIMEDOUT));
+            if !channel::readable_within(process, 0).at("wait for the sandbox")? {
+                return Err(Fault::new("wait for the sandbox", Errno::AGAIN));
             }
             waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).at("wait for the sandbox")?;
             self.process = None;
         }
         if let Some(group) = &self.group {
             // Process 1 ends after all others inside, so hardly anything can be left.
-            while !group.is_empty() {
+            if !group.is_empty() {
                 group.kill();
-                if until.is_none_or(|until| Instant::now() > until) {
-                    return Err(Fault::new("empty the control group", Errno::TIMEDOUT));
-                }
-                std::thread::sleep(EMPTY_POLL);
+                return Err(Fault::new("empty the control group", Errno::AGAIN));
             }
-            group.remove().map_err(group_fault)?;
+            match group.remove() {
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                    return Err(Fault::new("remove the control group", Errno::AGAIN));
+                }
+                removed => removed.map_err(group_fault)?,
+            }
             self.group = None;
         }
         if let Some(identity) = self.identity.take() {
@@ -371,8 +426,9 @@ fn purpose(
     let code = request.code.as_deref().map(root::code_tree).transpose()?;
     let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
     sandbox.tmp_bytes = request.tmp_bytes;
+    let limits = limits(request);
     if let Some(group) = &sandbox.group {
-        group.set(&limits(request)).map_err(group_fault)?;
+        group.set(&Limits { cpu_millis: 0, cpu_weight: 0, ..limits }).map_err(group_fault)?;
     }
     let message = Command::Launch { id, request: request.clone() }.encode();
     let message = message.map_err(|_| Fault::new("tell the sandbox", Errno::INVAL))?;
@@ -381,6 +437,13 @@ fn purpose(
     channel::send(sync, &message, &files).at("tell the sandbox")?;
     drop((ends, code, layers));
     let (mounts, listeners) = set_up(sync, buffer, request.ports.len())?;
+    // Only now, for all others wait while this one is set up: with the weight of a small function that takes long when
+    // cores are short.
+    if let Some(group) = &sandbox.group {
+        // Left to the host means the usual, which it has not got now.
+        let cpu_weight = if limits.cpu_weight == 0 { Limits::default().cpu_weight } else { limits.cpu_weight };
+        group.set(&Limits { memory_bytes: 0, pids: 0, cpu_weight, ..limits }).map_err(group_fault)?;
+    }
     sandbox.mounts = request.code.is_none().then_some(mounts);
     let process = sandbox.process.as_ref().ok_or(Fault::new("share the process", Errno::SRCH))?;
     let mut files = vec![process.try_clone().at("share the process")?];

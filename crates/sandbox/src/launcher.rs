@@ -1,6 +1,7 @@
 //! The server's end of the launcher.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     net::TcpListener,
     os::{
@@ -9,12 +10,13 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     fs::{Mode, fchmod},
+    io::Errno,
     pipe::{PipeFlags, pipe_with},
 };
 
@@ -26,8 +28,15 @@ use crate::{
     sys,
 };
 
-/// Longest that the launcher may take over one request; after that it is held for dead and killed.
-const REPLY_MS_MAX: i64 = 15_000;
+/// Longest that the launcher may take over one request; after that it is held for dead and killed. On a host that is
+/// short of everything it is slow, which is no reason to lose every function: long enough to tell the one from the other.
+const REPLY_MS_MAX: i64 = 120_000;
+/// Longest that [`Launcher::reap`] asks on while a sandbox is not gone.
+const REAP_MS_MAX: u64 = 2_000;
+/// How long it waits before it asks again: twice as long each time, within these bounds.
+const REAP_MS_BETWEEN: [u64; 2] = [1, 64];
+/// How long whoever delivers late kills waits until it looks whether there is room.
+const ROOM_MS_MAX: i64 = 1_000;
 /// An [`Exec`] of at most this many bytes fits into the frame socket before anybody reads it.
 const EXEC_BYTES_AHEAD: usize = 64 * 1024;
 /// Longest that the rest of a larger one may take.
@@ -51,6 +60,7 @@ pub struct Launcher {
     child: Mutex<Child>,
     pidfd: OwnedFd,
 }
+    kills: Arc<Kills>,
 
 struct Turn {
     buffer: channel::Buffer,
@@ -76,6 +86,7 @@ impl Launcher {
             pidfd: pidfd_of(&child)?,
             child: Mutex::new(child),
             channel,
+            kills: Arc::new(Kills { channel: channel.try_clone()?, late: Mutex::default() }),
             turn: Mutex::new(Turn { buffer: channel::Buffer::new(), next: FIRST_ID }),
             report: OnceLock::new(),
             binds: options.binds.clone(),
@@ -178,25 +189,35 @@ impl Launcher {
         self.ask(&Command::Assign { id, request: request.clone() }, &[]).map(drop)
     }
 
-    /// Kills everything inside, without waiting. May be called at any time, any number of times.
+    /// Kills everything inside, without waiting. May be called at any time, any number of times, from anywhere.
     ///
-    /// It is never lost: it waits for room, should the launcher be that far behind, and a launcher that makes none for
-    /// seconds is killed, which kills every sandbox.
+    /// It is never lost: should the launcher be so far behind that no more fits, it is delivered as soon as there is
+    /// room.
     pub fn kill(&self, id: SandboxId) {
-        let sent = Command::Kill { id }.encode().map(|bytes| channel::send(&self.channel, &bytes, &[]));
-        // Any other error means that the launcher is gone, and the sandbox with it.
-        if sent == Ok(Err(rustix::io::Errno::TIMEDOUT)) {
-            let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-        }
+        self.kills.deliver(id);
     }
 
-    /// Frees what is left of a dead sandbox: control group, uid, mounts. Waits until the group is empty (bounded). One
-    /// that still lives is killed first.
+    /// Frees what is left of a dead sandbox: control group, uid, mounts. One that still lives is killed first; until it
+    /// is gone this asks again and again, for two seconds at most, and the launcher is free for others in between.
     ///
     /// # Errors
-    /// What could not be freed; it is tried again at the next call and at the next start.
+    /// What could not be freed, of kind [`io::ErrorKind::WouldBlock`] while it is not gone; it is tried again at the
+    /// next call and at the next start.
     pub fn reap(&self, id: SandboxId) -> Result<(), Error> {
-        self.ask(&Command::Reap { id }, &[]).map(drop)
+        let until = Instant::now().checked_add(Duration::from_millis(REAP_MS_MAX));
+        let [mut pause_ms, pause_ms_max] = REAP_MS_BETWEEN;
+        loop {
+            match self.ask(&Command::Reap { id }, &[]) {
+                Err(error)
+                    if error.source.kind() == io::ErrorKind::WouldBlock
+                        && until.is_some_and(|until| Instant::now() < until) =>
+                {
+                    std::thread::sleep(Duration::from_millis(pause_ms));
+                    pause_ms = pause_ms.saturating_mul(2).min(pause_ms_max);
+                }
+                outcome => return outcome.map(drop),
+            }
+        }
     }
 
     /// One request and its answer.
@@ -214,7 +235,7 @@ impl Launcher {
         files: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), Error> {
         let bytes = command.encode().map_err(|error| failed("ask the launcher", io::Error::other(error)))?;
-        match channel::send(&self.channel, &bytes, files) {
+        match channel::send_within(&self.channel, &bytes, files, REPLY_MS_MAX) {
             Ok(()) => self.hear(turn),
             Err(error) => Err(self.give_up(io_error(error))),
         }
@@ -224,7 +245,7 @@ impl Launcher {
     fn hear(&self, turn: &mut Turn) -> Result<(Reply, Vec<OwnedFd>), Error> {
         let buffer = &mut turn.buffer;
         let answer = channel::readable_within(&self.channel, REPLY_MS_MAX)
-            .and_then(|answered| if answered { Ok(()) } else { Err(rustix::io::Errno::TIMEDOUT) })
+            .and_then(|answered| if answered { Ok(()) } else { Err(Errno::TIMEDOUT) })
             .and_then(|()| channel::receive(&self.channel, buffer));
         let reply = match answer {
             Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -258,6 +279,57 @@ impl Launcher {
 impl Drop for Launcher {
     fn drop(&mut self) {
         // It sees the end of the channel, clears up and ends.
+/// The way of kills to the launcher, which nobody who kills waits at: some do so holding what everybody needs.
+struct Kills {
+    channel: OwnedFd,
+    late: Mutex<Late>,
+}
+
+/// Kills that found no room.
+#[derive(Default)]
+struct Late {
+    ids: BTreeSet<SandboxId>,
+    /// Whether a thread sees to them. INVARIANT: one at most does, and none goes while there is one left.
+    attended: bool,
+}
+
+impl Kills {
+    fn deliver(self: &Arc<Self>, id: SandboxId) {
+        // Any other error means that the launcher is gone, and the sandbox with it.
+        if self.send(id) != Err(Errno::TIMEDOUT) {
+            return;
+        }
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.ids.insert(id);
+        if !late.attended {
+            let kills = Arc::clone(self);
+            // Should there be no thread to be had, the next late kill tries again and takes this one along.
+            let spawned = std::thread::Builder::new().name("late kills".to_owned()).spawn(move || kills.attend());
+            late.attended = spawned.is_ok();
+        }
+    }
+
+    /// Waits for room until nothing is late any more, or the launcher is gone.
+    fn attend(&self) {
+        loop {
+            // A launcher that is gone makes it writable, and then sending fails.
+            let _ = channel::writable_within(&self.channel, ROOM_MS_MAX);
+            let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+            late.ids.retain(|id| self.send(*id) == Err(Errno::TIMEDOUT));
+            if late.ids.is_empty() {
+                late.attended = false;
+                return;
+            }
+        }
+    }
+
+    /// `ETIMEDOUT` when there is no room.
+    fn send(&self, id: SandboxId) -> Result<(), Errno> {
+        let bytes = Command::Kill { id }.encode().map_err(|_| Errno::INVAL)?;
+        channel::send_within(&self.channel, &bytes, &[], 0)
+    }
+}
+
         let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
         let ended = channel::readable_within(&self.pidfd, END_MS_MAX);
         if ended == Ok(true) {

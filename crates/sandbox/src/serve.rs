@@ -21,7 +21,7 @@ use crate::{
     channel::{self, io_error},
     confine,
     fault::{At, Fault},
-    host::Host,
+    host::{Host, Idle},
     identity::Identities,
     inside::Ends,
     probe::{self, Trial},
@@ -37,6 +37,8 @@ pub(crate) const CHANNEL: i32 = 3;
 
 /// How long nothing must have been asked for until the launcher does something of its own accord.
 const QUIET_MS: i64 = 5;
+/// How long at most until what dies slowly is looked at again, when nothing is asked for.
+const LEFTOVERS_MS: i64 = 1_000;
 
 /// The launcher's `main`: serves its parent over descriptor 3 until that closes. Never returns while it may serve.
 ///
@@ -73,7 +75,13 @@ impl Launcher {
     fn run(&mut self, channel: &OwnedFd) -> Result<(), Errno> {
         loop {
             // What is asked for goes first, and what has just been started is left the processor for a while.
-            while channel::readable_within(channel, QUIET_MS) == Ok(false) && self.host.as_mut().is_ok_and(Host::idle) {
+            let mut quiet_ms = QUIET_MS;
+            while channel::readable_within(channel, quiet_ms) == Ok(false) {
+                quiet_ms = match self.host.as_mut().map_or(Idle::Nothing, Host::idle) {
+                    Idle::Worked => QUIET_MS,
+                    Idle::Waits => quiet_ms.saturating_mul(2).min(LEFTOVERS_MS),
+                    Idle::Nothing => break,
+                };
             }
             let (length, files) = match channel::receive(channel, &mut self.buffer) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(()),

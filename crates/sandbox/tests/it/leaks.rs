@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandbox::{Exit, Launcher, Request, Tier};
+use sandbox::{Exit, Launched, Launcher, Request, Tier};
 
 use crate::{
     Test,
@@ -19,6 +20,7 @@ use crate::{
 pub const TESTS: &[Test] = &[
     ("many_launches_leak_nothing", many_launches_leak_nothing),
     ("several_threads_launch_at_once", several_threads_launch_at_once),
+    ("who_dies_slowly_holds_nobody_up", who_dies_slowly_holds_nobody_up),
     ("launcher_and_process_1_hold_only_what_they_need", launcher_and_process_1_hold_only_what_they_need),
     ("the_launcher_s_death_is_the_sandboxes", the_launcher_s_death_is_the_sandboxes),
     ("the_launcher_is_not_asked_to_end_by_signals", the_launcher_is_not_asked_to_end_by_signals),
@@ -162,6 +164,52 @@ fn several_threads_launch_at_once(world: &World) {
         }
     });
     assert_eq!(done.into_inner(), 40);
+}
+
+/// Sandboxes that cannot die, for they are frozen: with version 1 that outlasts a kill.
+fn who_dies_slowly_holds_nobody_up(world: &World) {
+    let request = Request { cpu_millis: 500, cpu_weight: 2, ..request() };
+    let slow: Vec<_> = (0..10).map(|_| world.launcher.launch(&request, &inside("sleep")).unwrap()).collect();
+    let groups = groups_of(pid_of(&world.launcher));
+    let file = |sandbox: &Launched, name: &str| {
+        let one = pid_behind(&sandbox.pidfd).to_string();
+        let of_all = groups.iter().filter_map(|group| fs::read_dir(group.join("functions")).ok()).flatten().flatten();
+        let mut own = of_all.map(|entry| entry.path()).filter(|group| {
+            fs::read_to_string(group.join("cgroup.procs"))
+                .is_ok_and(|processes| processes.lines().any(|pid| pid == one))
+        });
+        own.find_map(|group| Some(group.join(name)).filter(|file| file.exists()))
+    };
+    let states: Vec<PathBuf> = slow.iter().filter_map(|sandbox| file(sandbox, "freezer.state")).collect();
+    for state in &states {
+        fs::write(state, "FROZEN").unwrap();
+    }
+    slow.iter().for_each(|sandbox| world.launcher.kill(sandbox.id));
+    if states.len() == slow.len() {
+        thread::scope(|scope| {
+            for sandbox in &slow {
+                scope.spawn(|| {
+                    let error = world.launcher.reap(sandbox.id).unwrap_err();
+                    assert_eq!(error.source.kind(), ErrorKind::WouldBlock, "{error}");
+                });
+            }
+            for _ in 0..5 {
+                assert_eq!(world.run("exit-3").exit, Exit::Code(3));
+            }
+        });
+        // They will have all the processor time there is.
+        let shares = file(&slow[0], "cpu.shares").map(|file| fs::read_to_string(file).unwrap());
+        let quota = file(&slow[0], "cpu.cfs_quota_us").map(|file| fs::read_to_string(file).unwrap());
+        assert!(shares.is_none_or(|shares| shares.trim() == "102400"));
+        assert!(quota.is_none_or(|quota| quota.trim() == "-1"));
+    }
+    for state in &states {
+        fs::write(state, "THAWED").unwrap();
+    }
+    for sandbox in &slow {
+        assert!(readable(&sandbox.pidfd));
+        world.launcher.reap(sandbox.id).unwrap();
+    }
 }
 
 fn launcher_and_process_1_hold_only_what_they_need(world: &World) {
