@@ -59,8 +59,8 @@ pub struct Launcher {
     binds: Vec<(PathBuf, PathBuf)>,
     child: Mutex<Child>,
     pidfd: OwnedFd,
-}
     kills: Arc<Kills>,
+}
 
 struct Turn {
     buffer: channel::Buffer,
@@ -85,8 +85,8 @@ impl Launcher {
         let launcher = Launcher {
             pidfd: pidfd_of(&child)?,
             child: Mutex::new(child),
-            channel,
             kills: Arc::new(Kills { channel: channel.try_clone()?, late: Mutex::default() }),
+            channel,
             turn: Mutex::new(Turn { buffer: channel::Buffer::new(), next: FIRST_ID }),
             report: OnceLock::new(),
             binds: options.binds.clone(),
@@ -276,9 +276,6 @@ impl Launcher {
     }
 }
 
-impl Drop for Launcher {
-    fn drop(&mut self) {
-        // It sees the end of the channel, clears up and ends.
 /// The way of kills to the launcher, which nobody who kills waits at: some do so holding what everybody needs.
 struct Kills {
     channel: OwnedFd,
@@ -330,6 +327,9 @@ impl Kills {
     }
 }
 
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // It sees the end of the channel, clears up and ends.
         let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
         let ended = channel::readable_within(&self.pidfd, END_MS_MAX);
         if ended == Ok(true) {
@@ -387,4 +387,32 @@ fn sort(files: Vec<OwnedFd>, ports: usize) -> Option<(OwnedFd, Option<Usage>, Ve
         if grouped { Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? }) } else { None };
     let listeners: Vec<TcpListener> = files.map(TcpListener::from).collect();
     (listeners.len() == ports).then_some((pidfd, usage, listeners))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_that_find_no_room_are_delivered_once_there_is_some() {
+        let (ours, theirs) = channel::pair().unwrap();
+        let kills = Arc::new(Kills { channel: ours.try_clone().unwrap(), late: Mutex::default() });
+        let mut sent = 0;
+        while kills.send(sent) == Ok(()) {
+            sent += 1;
+        }
+        (sent..sent + 1_000).for_each(|id| kills.deliver(id));
+        let mut buffer = channel::Buffer::new();
+        for id in 0..sent + 1_000 {
+            let (length, _) = channel::receive(&theirs, &mut buffer).unwrap();
+            assert_eq!(Command::parse(buffer.bytes(length)), Ok(Command::Kill { id }));
+        }
+        // A launcher that is gone is waited for by nobody.
+        while kills.send(0) == Ok(()) {}
+        kills.deliver(1);
+        drop(theirs);
+        while kills.late.lock().unwrap().attended {
+            std::thread::yield_now();
+        }
+    }
 }
