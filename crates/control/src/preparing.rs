@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use environment::package::PackageError;
 use lambda::{
     directory::{Readiness, Target},
     invoke::{Revision, RunError},
@@ -149,9 +150,13 @@ impl Inner {
     }
 
     fn unpacked(&self, revision: &Arc<Revision>) -> std::result::Result<(), Reason> {
-        self.runner.unpack(revision).map_err(|error| Reason {
-            code: if error.is_package() { "InvalidZipFileException" } else { "InternalError" }.to_owned(),
-            text: error.to_string(),
+        self.runner.unpack(revision).map_err(|error| {
+            let code = match &error {
+                PackageError::Extension(_) => "FunctionError.ExtensionInitError",
+                error if error.is_package() => "InvalidZipFileException",
+                _ => "InternalError",
+            };
+            Reason { code: code.to_owned(), text: error.to_string() }
         })
     }
 

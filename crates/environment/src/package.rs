@@ -64,6 +64,12 @@ pub enum PackageError {
     /// More than [`UNPACKED_BYTES_MAX`] when inflated.
     #[error("Unzipped size must be smaller than 262144000 bytes")]
     TooLarge,
+    /// A layer brings an external extension, and with it a program that AWS would start beside the runtime. Without it
+    /// the function would run, but not as its owner means it to: unobserved, or without its secrets.
+    #[error(
+        "A layer has the external extension `{0}` in /opt/extensions, and this server runs no external extensions."
+    )]
+    Extension(String),
     /// The disk's fault, not the package's.
     #[error("the package could not be unpacked: {0}")]
     Io(#[source] io::Error),

@@ -26,14 +26,40 @@ pub(crate) fn code(data_dir: &Path, revision: &Revision) -> Result<PathBuf, Pack
 /// The directory of a revision's layers, unpacked and merged now if it is not there; `None` if it has none. Blocks.
 ///
 /// # Errors
-/// As for [`code`].
+/// As for [`code`], and [`PackageError::Extension`].
 pub(crate) fn layers(data_dir: &Path, revision: &Revision) -> Result<Option<PathBuf>, PackageError> {
     let root = data_dir.join("code");
-    match revision.layers.as_slice() {
-        [] => Ok(None),
-        [only] => unpacked(&root, &only.sha256, &only.zip).map(Some),
-        many => merged(&root, many).map(Some),
+    let tree = match revision.layers.as_slice() {
+        [] => return Ok(None),
+        [only] => unpacked(&root, &only.sha256, &only.zip)?,
+        many => merged(&root, many)?,
+    };
+    match extension(&tree).map_err(PackageError::Io)? {
+        Some(name) => Err(PackageError::Extension(name)),
+        None => Ok(Some(tree)),
     }
+}
+
+/// The first external extension in a tree that will be seen as `/opt`: any file directly in `extensions`, for AWS tries
+/// to start each of them. Source: AWS Lambda Developer Guide, "Lambda Extensions API".
+fn extension(tree: &Path) -> io::Result<Option<String>> {
+    let directory = tree.join("extensions");
+    // A link would be followed inside only, and may lead to programs there.
+    match fs::symlink_metadata(&directory) {
+        Ok(found) if found.is_symlink() => return Ok(Some("*".to_owned())),
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            names.push(entry.file_name());
+        }
+    }
+    Ok(names.into_iter().min().map(|name| name.to_string_lossy().escape_debug().collect()))
 }
 
 fn unpacked(root: &Path, hash: &str, zip: &Path) -> Result<PathBuf, PackageError> {
@@ -141,6 +167,34 @@ mod tests {
         let zip = directory.join(&sha256);
         fs::write(&zip, bytes).unwrap();
         LayerCode { sha256, zip }
+    }
+
+    #[test]
+    fn external_extensions_are_found_wherever_they_come_from() {
+        type Layers<'a> = &'a [&'a [(&'a str, &'a str)]];
+        let cases: [(Layers<'_>, Option<&str>); 6] = [
+            (&[&[("python/extensions/a", "1"), ("extensions.txt", "1")]], None),
+            (&[&[("extensions/lib/a", "1")]], None),
+            (&[&[("extensions/b", "1"), ("extensions/a", "->../b")]], Some("a")),
+            (&[&[("extensions", "->programs"), ("programs/a", "1")]], Some("*")),
+            (&[&[("extensions/a", "1")], &[("python/x", "1")]], Some("a")),
+            // The later layer leaves nothing of it.
+            (&[&[("extensions/a", "1")], &[("extensions", "1")]], None),
+        ];
+        for (layers_of, expected) in cases {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir(directory.path().join("code")).unwrap();
+            let mut revision = crate::pool::blank_revision(128);
+            revision.layers = layers_of.iter().map(|files| layer(directory.path(), files)).collect();
+            for _ in 0..2 {
+                let found = match layers(directory.path(), &revision) {
+                    Ok(tree) => tree.map(|_| None).unwrap(),
+                    Err(PackageError::Extension(name)) => Some(name),
+                    Err(error) => panic!("{error}"),
+                };
+                assert_eq!(found.as_deref(), expected, "{layers_of:?}");
+            }
+        }
     }
 
     #[test]

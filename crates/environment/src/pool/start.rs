@@ -18,6 +18,7 @@ use crate::{
     egress::Owner,
     launch::{Exit, Launched, Layout, Listeners, Spec},
     log::{Event, Log},
+    package::PackageError,
     process::{Ending, Environment, Speaks},
     runtimes::{self, Family, Installed, Interpreter, Resolved},
     spec::{Facts, Place, arguments, bare, command, family, initialization_name, standby_mb, variables},
@@ -429,7 +430,10 @@ impl Shared {
         both.map_err(|error| {
             let detail = error.detail();
             tracing::error!(function = revision.function, detail, "a package could not be unpacked");
-            Failure::Unavailable("the function's code could not be unpacked".into())
+            match error {
+                PackageError::Extension(_) => Failure::Unavailable(error.to_string()),
+                _ => Failure::Unavailable("the function's code could not be unpacked".into()),
+            }
         })
     }
 
