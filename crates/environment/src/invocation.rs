@@ -302,7 +302,8 @@ fn document(kind: &str, request_id: &str, text: &str) -> Bytes {
     Bytes::from(serde_json::json!({ "errorType": kind, "errorMessage": message }).to_string())
 }
 
-fn exit_text(exit: Exit) -> String {
+/// How a process ended, in AWS's words.
+pub(crate) fn exit_text(exit: Exit) -> String {
     match exit {
         Exit::Code(0) | Exit::Unknown | Exit::NotExecuted(_) => "Runtime exited without providing a reason".to_owned(),
         Exit::Code(code) => format!("Runtime exited with error: exit status {code}"),

@@ -19,6 +19,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use crate::{
     clock::Monotonic,
     egress::Guard,
+    invocation::exit_text,
     isolated::Places,
     launch::{Exit, Launch, Layout, Listeners, Process, on_reactor},
     options::{Credentials, LogSink, Options, Standbys},
@@ -94,7 +95,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Reported(document) => f.write_str(&String::from_utf8_lossy(document)),
-            Self::Exited(exit) => write!(f, "its process ended ({exit:?})"),
+            Self::Exited(exit) => f.write_str(&exit_text(*exit)),
             Self::Entrypoint(text) => f.write_str(text),
             Self::OutOfMemory => f.write_str("it ran out of memory"),
             Self::TimedOut => f.write_str("it took longer than the function's timeout"),

@@ -163,7 +163,7 @@ pub(crate) async fn invoke(
             why: not_invoked("it gave no answer in time", None),
         },
         InvokeError::Run(error) => {
-            let why = format!("the function did not run: {error:?}");
+            let why = format!("the function did not run: {error}");
             Failed { reason: why.clone().into(), kind: FailedKind::Run, why: not_invoked(&why, None) }
         }
     })

@@ -161,6 +161,18 @@ pub enum RunError {
     Unavailable(String),
 }
 
+/// For logs; callers are answered by kind.
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Throttled { reason } => write!(f, "too many at once ({reason})"),
+            Self::TooLarge => f.write_str("the event is too large"),
+            Self::NotReady { state } => write!(f, "the function is {state}"),
+            Self::Unavailable(text) => f.write_str(text),
+        }
+    }
+}
+
 /// A piece of an answer that is handed on while the function still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamPart {

@@ -215,7 +215,7 @@ impl<B: Backend> End<'_, B> {
             }
             Err(why) => {
                 let (request_id, function) = (&self.head.request_id, &self.head.invoked_arn);
-                tracing::warn!(request_id, function, ?why, "an event could not be run and waits");
+                tracing::warn!(request_id, function, %why, "an event could not be run and waits");
                 return again(self.head, self.configured.rules, 500, now_ms);
             }
         };
