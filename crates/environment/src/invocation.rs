@@ -155,9 +155,8 @@ impl Work {
         if healthy && environment.memory_is_stale() {
             environment.look_at_memory();
         }
-        // A custom runtime names its errors in a header.
-        let named = environment.error_type().filter(|_| function_error.is_some()).map(str::to_owned);
-        let status = trouble.as_ref().map(|trouble| trouble.status).or(named.is_some().then_some("error"));
+        // An error that the function itself answered with is an answer; whether its runtime names it changes nothing.
+        let status = trouble.as_ref().map(|trouble| trouble.status);
         environment.log.event(&Event::End { request_id: &invocation.request_id, status, duration_us });
         let report = Report {
             request_id: &invocation.request_id,
@@ -166,7 +165,7 @@ impl Work {
             peak_bytes: environment.peak_bytes,
             init_us: environment.init_us.take(),
             status,
-            error_type: trouble.as_ref().and_then(|trouble| trouble.error_type).or(named.as_deref()),
+            error_type: trouble.as_ref().and_then(|trouble| trouble.error_type),
             unisolated: self.shared.options.unisolated_banner,
         };
         environment.log.event(&Event::Report(&report));

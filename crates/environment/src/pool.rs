@@ -24,6 +24,7 @@ use crate::{
     launch::{Exit, Launch, Layout, Listeners, Process, on_reactor},
     options::{Credentials, LogSink, Options, Standbys},
     process::Environment,
+    runtime_api::error_type,
     runtimes::Installed,
     spec,
     state::{self, Class, Effect, EnvironmentId, Held, Limits, Location, Machine, Refused, Ticket},
@@ -89,6 +90,24 @@ pub(crate) enum Failure {
     TimedOut,
     /// The node's fault: text for the caller.
     Unavailable(String),
+}
+
+impl Failure {
+    /// AWS's name of it, for the log; a timeout has none. A function may write any text where its runtime's own errors
+    /// have their type: what does not look like one is not repeated.
+    pub(crate) fn error_type(&self) -> Option<String> {
+        let fixed = match self {
+            Self::Reported(document) => {
+                let document: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
+                return Some(error_type(document.get("errorType").and_then(serde_json::Value::as_str)));
+            }
+            Self::Exited(_) => "Runtime.ExitError",
+            Self::Entrypoint(_) => "Runtime.InvalidEntrypoint",
+            Self::OutOfMemory => "Runtime.OutOfMemory",
+            Self::TimedOut | Self::Unavailable(_) => return None,
+        };
+        Some(fixed.to_owned())
+    }
 }
 
 impl std::fmt::Display for Failure {

@@ -278,14 +278,14 @@ impl Environment {
         self.http.as_ref().is_none_or(|http| http.has_delivered())
     }
 
+    /// What the runtime called the error that kept it from loading, when it told so in a header.
+    pub(crate) fn init_error_type(&self) -> Option<&str> {
+        self.http.as_ref().and_then(|http| http.init_error_type.as_deref())
+    }
+
     /// The sink of an invocation the runtime never heard of.
     pub(crate) fn unused_sink(&mut self) -> Option<Box<dyn StreamSink>> {
         self.unused_sink.take()
-    }
-
-    /// What the runtime called its last error when it told so in a header.
-    pub(crate) fn error_type(&self) -> Option<&str> {
-        self.http.as_ref().and_then(|http| http.error_type.as_deref())
     }
 
     /// Waits until the bootstrap runs: [`Ending::Hello`]. Afterwards a standby may wait for its function.

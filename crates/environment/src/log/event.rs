@@ -21,7 +21,10 @@ pub(crate) enum Event<'a> {
     },
     /// The function could not be loaded.
     InitFailed {
+        /// `timeout` or `error`.
         status: &'a str,
+        error_type: Option<&'a str>,
+        duration_us: u64,
     },
     Start {
         request_id: &'a str,
@@ -52,7 +55,14 @@ impl Event<'_> {
     fn text(&self) -> String {
         match self {
             Event::InitStart { text, .. } => (*text).to_owned(),
-            Event::InitFailed { status } => format!("INIT_REPORT Phase: init\tStatus: {status}\t"),
+            Event::InitFailed { status, error_type, duration_us } => {
+                let ms = ms(*duration_us);
+                let mut line = format!("INIT_REPORT Init Duration: {ms:.2} ms\tPhase: init\tStatus: {status}\t");
+                if let Some(error_type) = error_type {
+                    let _ = write!(line, "Error Type: {error_type}\t");
+                }
+                line
+            }
             Event::Start { request_id, version } => format!("START RequestId: {request_id} Version: {version}"),
             Event::End { request_id, .. } => format!("END RequestId: {request_id}"),
             Event::Report(report) => report.line(),
@@ -71,7 +81,14 @@ impl Event<'_> {
                     json!({ "initializationType": initialization, "phase": "init", "runtimeVersion": runtime });
                 ("platform.initStart", Info, record)
             }
-            Event::InitFailed { status } => ("platform.initReport", Warn, json!({ "phase": "init", "status": status })),
+            Event::InitFailed { status, error_type, duration_us } => {
+                let metrics = json!({ "durationMs": ms(*duration_us) });
+                let mut record = json!({ "phase": "init", "status": status, "metrics": metrics });
+                if let (Value::Object(record), Some(error_type)) = (&mut record, error_type) {
+                    record.insert("errorType".into(), (*error_type).into());
+                }
+                ("platform.initReport", Warn, record)
+            }
             Event::Start { request_id, version } => {
                 ("platform.start", Info, json!({ "requestId": request_id, "version": version }))
             }
@@ -196,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_init_is_reported_in_the_form_of_aws() {
+        let failed =
+            |error_type| Event::InitFailed { status: "error", error_type, duration_us: 73_630 }.line(None).unwrap();
+        let bare = "INIT_REPORT Init Duration: 73.63 ms\tPhase: init\tStatus: error\t";
+        assert_eq!(failed(None), bare);
+        assert_eq!(failed(Some("Runtime.ExitError")), format!("{bare}Error Type: Runtime.ExitError\t"));
+    }
+
+    #[test]
     fn events_are_json_from_a_level_on() {
         let report = |status| Report {
             request_id: "id",
@@ -213,7 +239,7 @@ mod tests {
         use SystemLevel::{Debug, Info, Warn};
         for (event, kind, level) in [
             (start, "platform.initStart", Info),
-            (Event::InitFailed { status: "error" }, "platform.initReport", Warn),
+            (Event::InitFailed { status: "timeout", error_type: None, duration_us: 1 }, "platform.initReport", Warn),
             (Event::Start { request_id: "id", version: "1" }, "platform.start", Info),
             (end(None), "platform.runtimeDone", Debug),
             (end(Some("error")), "platform.runtimeDone", Warn),

@@ -236,6 +236,7 @@ impl Shared {
         if let Some(banner) = banner {
             environment.log.line(banner);
         }
+        let begun = Instant::now();
         let ending = environment.load(load.to_string().as_bytes(), Instant::now() + limit).await;
         environment.drain_output();
         environment.look_at_memory();
@@ -255,7 +256,10 @@ impl Shared {
             Ending::Hello | Ending::Result(_) | Ending::Failed { .. } => Failure::Exited(Exit::Unknown),
         };
         let status = if matches!(failure, Failure::TimedOut) { "timeout" } else { "error" };
-        environment.log.event(&Event::InitFailed { status });
+        let named = environment.init_error_type().filter(|_| matches!(failure, Failure::Reported(_)));
+        let error_type = named.map(str::to_owned).or_else(|| failure.error_type());
+        let duration_us = begun.elapsed().as_micros() as u64;
+        environment.log.event(&Event::InitFailed { status, error_type: error_type.as_deref(), duration_us });
         self.hand_over_log(&mut environment);
         Start::Failed(Failed { failure, log: environment.log.tail() })
     }

@@ -63,8 +63,8 @@ pub(crate) struct Http {
     due: Option<Due>,
     /// Whether the last event has been handed to it.
     delivered: bool,
-    /// What the runtime called its last error, as far as AWS lets that stand.
-    pub(crate) error_type: Option<String>,
+    /// What the runtime called the error that kept it from loading, as far as AWS lets that stand.
+    pub(crate) init_error_type: Option<String>,
 }
 
 struct Connection {
@@ -120,7 +120,7 @@ impl Http {
             waiting: None,
             due: None,
             delivered: false,
-            error_type: None,
+            init_error_type: None,
         })
     }
 
@@ -158,7 +158,6 @@ impl Http {
     }
 
     pub(crate) fn begin_invoke(&mut self, call: &Call<'_>, event: &Bytes) {
-        self.error_type = None;
         self.delivered = false;
         self.due = Some(Due {
             id: call.id.to_owned(),
@@ -415,18 +414,19 @@ impl Http {
                 let ending = Ending::Failed { document: too_large(), exiting: false };
                 (Reply::too_large(), Some(ending))
             }
-            Ok(Route::Response { streams: true }) => (Reply::accepted(), Some(self.end_of_stream(&request, &trailers))),
+            Ok(Route::Response { streams: true }) => {
+                (Reply::accepted(), Some(Http::end_of_stream(&request, &trailers)))
+            }
             Ok(Route::Response { streams: false }) => (Reply::accepted(), Some(Ending::Result(body))),
             Ok(Route::Error) if request.too_large => {
                 (Reply::too_large(), Some(Ending::Failed { document: too_large(), exiting: false }))
             }
             Ok(Route::Error) => {
-                self.error_type = Some(error_type(request.error_type.as_deref()));
                 let document = without_cause(request.content_type.as_deref(), body);
                 (Reply::accepted(), Some(Ending::Failed { document, exiting: false }))
             }
             Ok(Route::InitError) => {
-                self.error_type = Some(error_type(request.error_type.as_deref()));
+                self.init_error_type = Some(error_type(request.error_type.as_deref()));
                 let document = without_cause(request.content_type.as_deref(), body);
                 (Reply::accepted(), Some(Ending::InitError(document)))
             }
@@ -440,7 +440,7 @@ impl Http {
         ending.map(Step::Ending)
     }
 
-    fn end_of_stream(&mut self, request: &Request, trailers: &Trailers) -> Ending {
+    fn end_of_stream(request: &Request, trailers: &Trailers) -> Ending {
         if trailers.error_type.is_none() && trailers.error_body.is_none() {
             return Ending::Result(Bytes::new());
         }
@@ -448,7 +448,6 @@ impl Http {
         let document = trailers.error_body.as_deref().and_then(|body| STANDARD.decode(body).ok());
         let document = document
             .unwrap_or_else(|| serde_json::json!({ "errorType": kind, "errorMessage": "" }).to_string().into_bytes());
-        self.error_type = Some(kind);
         Ending::Failed { document: document.into(), exiting: false }
     }
 

@@ -106,6 +106,8 @@ async fn a_custom_runtime_serves_events_and_errors() {
     }
     assert_eq!(world.result(&function, "\"large\"").await.len(), 5_000_002);
     assert_eq!(world.error_text(&function, "\"error\"").await, r#"{"any": "thing"}"#);
+    let tail = world.tail(&function, "\"error\"").await;
+    assert!(tail.contains("REPORT ") && !tail.contains("Status:") && !tail.contains("Error Type:"), "{tail}");
     assert_eq!(
         world.error_text(&function, "\"cause\"").await,
         r#"{"errorMessage":"m","errorType":"t","stackTrace":[]}"#

@@ -53,6 +53,44 @@ async fn a_process_that_ends_is_told_apart_by_how() {
     world.close().await;
 }
 
+/// The line that begins so, of a log's tail.
+fn line<'a>(tail: &'a str, begins: &str) -> &'a str {
+    tail.lines().find(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("{begins} in {tail}"))
+}
+
+#[tokio::test]
+async fn reports_tell_a_crash_and_not_an_error_that_was_answered() {
+    let world = World::new();
+    let node =
+        world.node("exports.handler = async (e) => { if (e.exit) process.exit(1); throw new TypeError('no'); };");
+    let python =
+        world.python("import os\ndef handler(e, c):\n    if e.get('exit'): os._exit(1)\n    raise ValueError('no')\n");
+    for function in [node, python] {
+        let answered = world.tail(&function, "{}").await;
+        let report = line(&answered, "REPORT ");
+        assert!(!report.contains("Status") && !report.contains("Error Type"), "{report}");
+        let crashed = world.tail(&function, r#"{"exit":1}"#).await;
+        let report = line(&crashed, "REPORT ");
+        assert!(report.ends_with("\tStatus: error\tError Type: Runtime.ExitError\t"), "{report}");
+    }
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_function_that_cannot_be_loaded_has_a_report_of_its_init() {
+    let world = World::new();
+    for (function, kind) in [
+        (world.node("process.exit(1);"), "Runtime.ExitError"),
+        (world.python("import nothing_of_this_name\n"), "Runtime.ImportModuleError"),
+        (world.python("raise ValueError('Error\\tType')\n"), "Runtime.Unknown"),
+    ] {
+        let tail = world.tail(&function, "{}").await;
+        let report = line(&tail, "INIT_REPORT Init Duration: ");
+        assert!(report.ends_with(&format!(" ms\tPhase: init\tStatus: error\tError Type: {kind}\t")), "{report}");
+    }
+    world.close().await;
+}
+
 #[tokio::test]
 async fn a_process_that_died_while_idle_costs_no_request() {
     let world = World::new();
