@@ -38,6 +38,8 @@ pub(crate) use start::blank_revision;
 
 /// Requests that may wait for an environment on this node.
 const WAITERS_MAX: usize = 1_024;
+/// Those of one account.
+const WAITERS_SHARE_MAX: usize = WAITERS_MAX / 2;
 /// How long a killed process may take to go before it is given up, seconds.
 const BURIAL_S_MAX: u64 = 10;
 /// What a standby costs, bytes: its private memory and what the host keeps for its sandbox.
@@ -199,6 +201,7 @@ impl Shared {
             account_max: options.concurrency_max,
             starts_max: cores * 2,
             waiters_max: WAITERS_MAX,
+            waiters_share_max: WAITERS_SHARE_MAX,
             idle_ttl_ms: options.idle_ttl_s.saturating_mul(1_000),
             standbys_max: if standbys { (fiftieth / STANDBY_BYTES).clamp(1, STANDBYS_MAX) as usize } else { 0 },
         };

@@ -4,7 +4,7 @@
 //! that the pool carries out. It starts no process and reads no socket, so a fake launcher can test it.
 //!
 //! ```text
-//! Blank -> Standby -> Init -> Idle <-> Busy -> Dying -> (gone)
+//! Blank -> Standby -> Init -> Idle <-> Busy -> Dying -> [Lingering ->] (gone)
 //!    \________\_________\______\_______________/
 //! ```
 //! A standby is a runtime without a function; it becomes one key's environment by being adopted, and never goes back.
@@ -14,7 +14,7 @@
 //! of environments, standbys and dying ones included, never exceeds `processes_max`.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::Hash,
 };
 
@@ -74,8 +74,10 @@ pub struct Limits {
     pub account_max: usize,
     /// Environments starting at once.
     pub starts_max: usize,
-    /// Requests waiting on this node.
+    /// Requests waiting on this node. Who has fewer of them than another displaces the other's newest.
     pub waiters_max: usize,
+    /// Requests of one account waiting on this node.
+    pub waiters_share_max: usize,
     /// How long an environment may stay unused, milliseconds.
     pub idle_ttl_ms: u64,
     /// Standbys on this node; 0: none are kept.
@@ -87,7 +89,7 @@ pub struct Limits {
 pub enum Refused {
     /// The account has as many invocations in flight as it may.
     Account,
-    /// Too many requests wait on this node already.
+    /// Too many requests wait on this node, or too many of the account.
     Waiters,
     /// The supervisor is shutting down.
     Closing,
@@ -150,7 +152,16 @@ enum Phase {
     Busy {
         ticket: Ticket,
     },
+    /// Killed: its place is counted on.
     Dying,
+    /// Killed long ago, and not gone: its place is taken, and nobody knows for how long.
+    Lingering,
+}
+
+impl Phase {
+    fn is_killed(self) -> bool {
+        matches!(self, Phase::Dying | Phase::Lingering)
+    }
 }
 
 #[derive(Debug)]
@@ -190,6 +201,10 @@ struct Account {
     environments: usize,
     /// Provisioned ones that are not dying.
     held: usize,
+    /// Its requests without an environment.
+    waiting: BTreeSet<Ticket>,
+    /// When it last got an environment or the use of one; a number that rises. Between equals the smallest is next.
+    served: u64,
 }
 
 #[derive(Debug)]
@@ -214,6 +229,8 @@ pub struct Machine<K> {
     /// Pools with `held < wanted`, as far as is known: looked at when something is scheduled.
     short: Vec<K>,
     next: EnvironmentId,
+    /// Last `served` given.
+    turn: u64,
     closed: bool,
 }
 
@@ -232,6 +249,7 @@ impl<K: Key> Machine<K> {
             dying: 0,
             short: Vec::new(),
             next: 1,
+            turn: 0,
             closed: false,
         }
     }
@@ -305,12 +323,12 @@ impl<K: Key> Machine<K> {
         if self.pools.get(key).is_some_and(|pool| pool.backoff_until_ms > now_ms) {
             return effects.push(Effect::Fail(ticket));
         }
-        if self.waiting.len() >= self.limits.waiters_max {
+        if !self.may_wait(key.account(), effects) {
             return effects.push(Effect::Refuse(ticket, Refused::Waiters));
         }
         self.account(key).in_flight += 1;
         self.pool(key).waiting.push_back(ticket);
-        self.waiting.insert(ticket, Waiter { key: key.clone(), since_ms: now_ms, location });
+        self.wait(ticket, Waiter { key: key.clone(), since_ms: now_ms, location });
         self.schedule(now_ms, effects);
     }
 
@@ -333,13 +351,13 @@ impl<K: Key> Machine<K> {
             return effects.push(Effect::Assign(other, ticket));
         }
         self.pool(&key).waiting.push_front(ticket);
-        self.waiting.insert(ticket, Waiter { key, since_ms: now_ms, location });
+        self.wait(ticket, Waiter { key, since_ms: now_ms, location });
         self.schedule(now_ms, effects);
     }
 
     /// A request gives up. `false`: it had been served already, and whoever serves it will report.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
-        let Some(waiter) = self.waiting.remove(&ticket) else { return false };
+        let Some(waiter) = self.unwait(ticket) else { return false };
         if let Some(pool) = self.pools.get_mut(&waiter.key) {
             pool.waiting.retain(|waiting| *waiting != ticket);
         }
@@ -357,7 +375,7 @@ impl<K: Key> Machine<K> {
         pool.starting = pool.starting.saturating_sub(1);
         pool.failures = 0;
         pool.backoff_until_ms = 0;
-        self.offer(id, now_ms, effects);
+        self.offer(id, true, now_ms, effects);
         self.schedule(now_ms, effects);
     }
 
@@ -373,7 +391,7 @@ impl<K: Key> Machine<K> {
         }
         while told > 0 {
             let Some(ticket) = self.pool(&key).waiting.pop_front() else { break };
-            self.waiting.remove(&ticket);
+            self.unwait(ticket);
             self.leave(&key);
             effects.push(Effect::Fail(ticket));
             told -= 1;
@@ -410,20 +428,31 @@ impl<K: Key> Machine<K> {
         let key = key.clone();
         self.leave(&key);
         if healthy {
-            self.offer(id, now_ms, effects);
+            self.offer(id, false, now_ms, effects);
         } else {
             self.kill(id, effects);
         }
         self.schedule(now_ms, effects);
     }
 
+    /// The processes of a killed environment take too long to go. It keeps its place, but others make room.
+    pub fn lingers(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+        if let Some(environment) = self.environments.get_mut(&id)
+            && environment.phase == Phase::Dying
+        {
+            environment.phase = Phase::Lingering;
+            self.dying = self.dying.saturating_sub(1);
+            self.schedule(now_ms, effects);
+        }
+    }
+
     /// The processes of a killed environment are gone.
     pub fn dead(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
-        if self.environments.get(&id).is_none_or(|environment| environment.phase != Phase::Dying) {
+        if self.environments.get(&id).is_none_or(|environment| !environment.phase.is_killed()) {
             return;
         }
         let Some(environment) = self.environments.remove(&id) else { return };
-        self.dying = self.dying.saturating_sub(1);
+        self.dying = self.dying.saturating_sub(usize::from(environment.phase == Phase::Dying));
         if let Some(key) = &environment.key {
             if let Some(account) = self.accounts.get_mut(key.account()) {
                 account.environments = account.environments.saturating_sub(1);
@@ -446,7 +475,7 @@ impl<K: Key> Machine<K> {
         }
         let mut gone = Vec::new();
         for (id, environment) in &mut self.environments {
-            if environment.phase == Phase::Dying || !environment.key.as_ref().is_some_and(&matches) {
+            if environment.phase.is_killed() || !environment.key.as_ref().is_some_and(&matches) {
                 continue;
             }
             environment.provisioned = false;
@@ -479,7 +508,7 @@ impl<K: Key> Machine<K> {
         let mut ids: Vec<EnvironmentId> = self
             .environments
             .iter()
-            .filter(|(_, found)| found.provisioned && found.phase != Phase::Dying && found.key.as_ref() == Some(key))
+            .filter(|(_, found)| found.provisioned && !found.phase.is_killed() && found.key.as_ref() == Some(key))
             .map(|(id, _)| *id)
             .collect();
         // Idle ones first: a busy one would have to be waited for.
@@ -573,8 +602,10 @@ impl<K: Key> Machine<K> {
     /// No new requests; those waiting are refused, idle ones and standbys killed, busy and starting ones when done.
     pub fn close(&mut self, effects: &mut Vec<Effect<K>>) {
         self.closed = true;
-        for (ticket, waiter) in std::mem::take(&mut self.waiting) {
-            self.leave(&waiter.key);
+        while let Some(ticket) = self.waiting.keys().next().copied() {
+            if let Some(waiter) = self.unwait(ticket) {
+                self.leave(&waiter.key);
+            }
             effects.push(Effect::Refuse(ticket, Refused::Closing));
         }
         for pool in self.pools.values_mut() {
@@ -632,13 +663,15 @@ impl<K: Key> Machine<K> {
         }
     }
 
-    /// Gives a free environment to whoever has waited longest, or puts it by.
-    fn offer(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
+    /// Gives a free environment to the request of its key that has waited longest, or puts it by. A fresh one was started
+    /// for a request whose turn it was, and serves one before it makes room.
+    fn offer(&mut self, id: EnvironmentId, fresh: bool, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         let Some(environment) = self.environments.get(&id) else { return };
         let Some(key) = environment.key.clone() else { return };
         let (retired, provisioned) = (environment.retired, environment.provisioned);
-        let starved = !provisioned && self.starved(&key, now_ms);
         let oldest = self.pools.get(&key).and_then(|pool| pool.waiting.front().copied());
+        let starved = !provisioned && !(fresh && oldest.is_some()) && self.starved(&key, now_ms);
+        self.serve(key.account());
         // A retired environment still serves those who asked for its revision, for nobody else will start one.
         if self.closed || (retired && oldest.is_none()) || starved {
             return self.kill(id, effects);
@@ -646,7 +679,7 @@ impl<K: Key> Machine<K> {
         let (phase, location) = match oldest {
             Some(ticket) => {
                 self.pool(&key).waiting.pop_front();
-                let waiter = self.waiting.remove(&ticket);
+                let waiter = self.unwait(ticket);
                 effects.push(Effect::Assign(id, ticket));
                 (Phase::Busy { ticket }, waiter.map(|waiter| waiter.location))
             }
@@ -663,7 +696,7 @@ impl<K: Key> Machine<K> {
 
     fn kill(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) {
         let Some(environment) = self.environments.get_mut(&id) else { return };
-        if environment.phase == Phase::Dying {
+        if environment.phase.is_killed() {
             return;
         }
         let was = std::mem::replace(&mut environment.phase, Phase::Dying);

@@ -13,7 +13,8 @@ const LIMITS: Limits = Limits {
     share_max: 4,
     account_max: 6,
     starts_max: 3,
-    waiters_max: 5,
+    waiters_max: 6,
+    waiters_share_max: 4,
     idle_ttl_ms: 10_000,
     standbys_max: 2,
 };
@@ -86,6 +87,8 @@ struct World {
     provisioned: HashSet<EnvironmentId>,
     provision: HashMap<Revision, u32>,
     wanted: HashMap<Ticket, Revision>,
+    /// Since when requests have waited.
+    since_ms: HashMap<Ticket, u64>,
     ended: HashSet<Ticket>,
     closed: bool,
 }
@@ -122,6 +125,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Start(id, key, why) => {
+                    self.judge_turn(&key, why);
                     assert!(!self.classes.contains_key(&id) && !self.killed.contains(&id), "an id was used twice");
                     self.begin(id, key, why);
                 }
@@ -155,6 +159,55 @@ impl World {
         }
     }
 
+    /// Requests of an account without an environment.
+    fn waiting(&self, account: &str) -> Vec<(Ticket, &Revision)> {
+        let waits = |ticket: &Ticket| !self.ended.contains(ticket) && self.busy.iter().all(|(_, busy)| busy != ticket);
+        self.wanted
+            .iter()
+            .filter(|(ticket, key)| key.account() == account && waits(ticket))
+            .map(|(ticket, key)| (*ticket, key))
+            .collect()
+    }
+
+    fn environments(&self, account: &str) -> usize {
+        self.keys.values().filter(|key| key.account() == account).count()
+    }
+
+    fn coming(&self, key: &Revision) -> usize {
+        self.starting.iter().filter(|id| self.keys.get(id) == Some(key)).count()
+    }
+
+    /// Nothing is launched for an account while another with fewer environments has a request that none is coming for.
+    fn judge_turn(&self, key: &Revision, why: Initialization) {
+        if why == Initialization::Provisioned {
+            return;
+        }
+        let mine = self.environments(key.account());
+        for other in ACCOUNTS.into_iter().filter(|other| *other != key.account()) {
+            let waiting = self.waiting(other);
+            let uncovered = waiting
+                .iter()
+                .any(|(_, key)| waiting.iter().filter(|(_, other)| other == key).count() > self.coming(key));
+            assert!(!uncovered || self.environments(other) >= mine, "it was the turn of account {other}");
+        }
+    }
+
+    /// Whether an account that has no environment at all has waited too long on a full node, and one could be started.
+    fn hungry(&self, machine: &Machine<Revision>) -> bool {
+        let full = self.live() >= LIMITS.processes_max && self.dying.is_empty() && self.classes.is_empty();
+        let overdue = |ticket: &Ticket| self.since_ms[ticket] + STARVED_MS <= self.now_ms;
+        let hungry = |account| {
+            self.environments(account) == 0
+                && self.waiting(account).iter().min().is_some_and(|(ticket, _)| overdue(ticket))
+        };
+        // One kept ready goes to nobody else.
+        let kept_ready = machine.environments.values().any(|found| found.provisioned);
+        full && !self.closed
+            && !kept_ready
+            && self.starting.len() < LIMITS.starts_max
+            && ACCOUNTS.into_iter().any(hungry)
+    }
+
     fn check(&self, machine: &Machine<Revision>) {
         assert_eq!(machine.live(), self.live());
         assert_eq!(machine.standbys(), self.standby.len());
@@ -168,6 +221,10 @@ impl World {
                 .count();
             assert!(in_flight <= LIMITS.account_max, "too many invocations of one account");
             assert_eq!(machine.in_flight(account), in_flight);
+            assert_eq!(
+                machine.accounts.get(account).map_or(0, |found| found.waiting.len()),
+                self.waiting(account).len()
+            );
         }
         for (key, count) in &self.provision {
             let held = machine.held(key);
@@ -186,6 +243,7 @@ impl World {
     fn ask(&mut self, key: u8) -> (Revision, Ticket) {
         self.ticket += 1;
         self.wanted.insert(self.ticket, Revision(key));
+        self.since_ms.insert(self.ticket, self.now_ms);
         (Revision(key), self.ticket)
     }
 
@@ -276,12 +334,16 @@ impl World {
             Step::Finished(at, healthy) => {
                 if let Some((id, ticket)) = World::pick(&mut self.busy, at) {
                     self.end(ticket);
+                    let hungry = self.hungry(machine);
                     machine.finished(id, healthy, now_ms, effects);
+                    let kept = healthy && !effects.contains(&Effect::Kill(id));
+                    assert!(!(kept && hungry), "an account that has nothing waited past another's turn");
                     assert!(healthy || effects.contains(&Effect::Kill(id)), "a broken environment lives on");
                 }
             }
             Step::Stillborn(at) => {
-                if let Some((id, _)) = World::pick(&mut self.busy, at) {
+                if let Some((id, ticket)) = World::pick(&mut self.busy, at) {
+                    self.since_ms.insert(ticket, now_ms);
                     machine.stillborn(id, now_ms, effects);
                 }
             }

@@ -1,12 +1,14 @@
 //! Which environments are started, and which are killed to make room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Class, Effect, Environment, EnvironmentId, Initialization, Key, Machine, Phase, STARVED_MS};
+use super::{
+    Class, Effect, Environment, EnvironmentId, Initialization, Key, Machine, Phase, Refused, STARVED_MS, Ticket, Waiter,
+};
 
 impl<K: Key> Machine<K> {
-    /// Starts environments for requests that have none coming, oldest first, then those to be kept ready, then
-    /// standbys; makes room by killing what is unused.
+    /// Starts environments for requests that have none coming, by turns of their accounts, then those to be kept ready,
+    /// then standbys; makes room by killing what is unused.
     pub(super) fn schedule(&mut self, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         if self.closed {
             return;
@@ -23,20 +25,33 @@ impl<K: Key> Machine<K> {
         self.refill(now_ms, effects);
     }
 
-    /// One start for each waiting request that none is coming for.
+    /// One start for each waiting request that none is coming for. The account with the fewest environments is first, the
+    /// one served longest ago among equals, and its oldest request first: how many requests an account sends does not
+    /// decide how long another waits.
     fn plan_waiting(&self, plan: &mut Plan<K>) {
         let mut coming: HashMap<&K, usize> = HashMap::new();
-        for waiter in self.waiting.values() {
-            if self.starting.saturating_add(plan.begun()) >= self.limits.starts_max {
-                break;
+        let mut queues = Vec::new();
+        let mut turns = BTreeSet::new();
+        for account in self.accounts.values() {
+            if let Some(oldest) = account.waiting.first() {
+                turns.insert((account.environments, account.served, *oldest, queues.len()));
+                queues.push(account.waiting.iter());
             }
-            let left = coming
-                .entry(&waiter.key)
-                .or_insert_with(|| self.pools.get(&waiter.key).map_or(0, |pool| pool.starting));
-            if *left > 0 {
-                *left -= 1;
-            } else {
-                self.plan(&waiter.key, Initialization::OnDemand, plan);
+        }
+        while self.starting.saturating_add(plan.begun()) < self.limits.starts_max
+            && let Some((environments, served, oldest, at)) = turns.pop_first()
+        {
+            let Some(queue) = queues.get_mut(at) else { continue };
+            let next = queue.filter_map(|ticket| self.waiting.get(ticket)).find(|waiter| {
+                let left = coming
+                    .entry(&waiter.key)
+                    .or_insert_with(|| self.pools.get(&waiter.key).map_or(0, |pool| pool.starting));
+                let uncovered = *left == 0;
+                *left = left.saturating_sub(1);
+                uncovered
+            });
+            if next.is_some_and(|waiter| self.plan(&waiter.key, Initialization::OnDemand, plan)) {
+                turns.insert((environments.saturating_add(1), served, oldest, at));
             }
         }
     }
@@ -72,8 +87,8 @@ impl<K: Key> Machine<K> {
         may(held, self.limits.share_max) && may(all, self.limits.processes_max)
     }
 
-    /// Adds one start, or the room it needs.
-    fn plan(&self, key: &K, initialization: Initialization, plan: &mut Plan<K>) {
+    /// Adds one start, or the room it needs. `false`: the account is at its share.
+    fn plan(&self, key: &K, initialization: Initialization, plan: &mut Plan<K>) -> bool {
         let name = key.account();
         let existing = self.accounts.get(name).map_or(0, |account| account.environments);
         let planned = plan.accounts.get(name).copied().unwrap_or(0);
@@ -84,7 +99,7 @@ impl<K: Key> Machine<K> {
         });
         if existing.saturating_add(planned) >= self.limits.share_max {
             plan.crowded.push(name.to_owned());
-            return;
+            return false;
         }
         if adopted && let Some(class) = key.class() {
             *plan.adopted.entry(class).or_default() += 1;
@@ -92,10 +107,11 @@ impl<K: Key> Machine<K> {
             plan.launches += 1;
         } else {
             plan.room_needed += 1;
-            return;
+            return true;
         }
         *plan.accounts.entry(name.to_owned()).or_default() += 1;
         plan.starts.push((key.clone(), initialization));
+        true
     }
 
     fn begin(&mut self, key: K, initialization: Initialization, now_ms: u64, effects: &mut Vec<Effect<K>>) {
@@ -110,6 +126,7 @@ impl<K: Key> Machine<K> {
         let account = self.account(&key);
         account.environments += 1;
         account.held += usize::from(provisioned);
+        self.serve(key.account());
         let pool = self.pool(&key);
         pool.starting += 1;
         pool.held += u32::from(provisioned);
@@ -175,22 +192,72 @@ impl<K: Key> Machine<K> {
             .map(|(_, id)| id)
     }
 
-    /// Whether a request of another key waits for a process and has waited too long, the node being full.
+    /// Whether an environment that becomes free makes room rather than serving its own key again: a request has waited
+    /// too long that none is coming for, and is of another key of the account, or of an account that would still have
+    /// fewer environments than this one after the exchange, or has none at all.
     pub(super) fn starved(&self, key: &K, now_ms: u64) -> bool {
+        if self.starting >= self.limits.starts_max {
+            return false;
+        }
         // A standby would make room, or is about to.
         let full = self.environments.len() >= self.limits.processes_max
             && self.dying == 0
             && self.standbys.ready() + self.standbys.blank() == 0;
-        self.starting < self.limits.starts_max
-            && self.waiting.values().next().is_some_and(|oldest| {
-                let name = oldest.key.account();
-                let existing = || self.accounts.get(name).map_or(0, |account| account.environments);
-                let share_used = || name == key.account() && existing() >= self.limits.share_max;
-                oldest.key != *key
-                    && (full || share_used())
-                    && oldest.since_ms.saturating_add(STARVED_MS) <= now_ms
-                    && self.pools.get(&oldest.key).is_none_or(|pool| pool.starting == 0)
-            })
+        let mine = self.accounts.get(key.account()).map_or(0, |account| account.environments);
+        self.accounts.iter().any(|(name, account)| {
+            let Some(oldest) = account.waiting.first().and_then(|ticket| self.waiting.get(ticket)) else {
+                return false;
+            };
+            let owed = if name == key.account() {
+                oldest.key != *key && (full || mine >= self.limits.share_max)
+            } else {
+                full && (account.environments == 0 || account.environments.saturating_add(1) < mine)
+            };
+            owed && oldest.since_ms.saturating_add(STARVED_MS) <= now_ms
+                && self.pools.get(&oldest.key).is_none_or(|pool| pool.starting == 0)
+        })
+    }
+
+    /// Whether one more request of an account may wait. On a node with as many as there may be, the account with the most
+    /// gives up its newest if it would still not have fewer.
+    ///
+    /// A function's own limit needs no bound here: whoever asks holds one of its permits while waiting.
+    pub(super) fn may_wait(&mut self, name: &str, effects: &mut Vec<Effect<K>>) -> bool {
+        let mine = self.accounts.get(name).map_or(0, |account| account.waiting.len());
+        if mine >= self.limits.waiters_share_max {
+            return false;
+        }
+        if self.waiting.len() < self.limits.waiters_max {
+            return true;
+        }
+        let most = self.accounts.values().max_by_key(|account| account.waiting.len());
+        let most = most.filter(|account| account.waiting.len() > mine.saturating_add(1));
+        let Some(newest) = most.and_then(|account| account.waiting.last().copied()) else { return false };
+        if self.cancel(newest) {
+            effects.push(Effect::Refuse(newest, Refused::Waiters));
+        }
+        true
+    }
+
+    pub(super) fn wait(&mut self, ticket: Ticket, waiter: Waiter<K>) {
+        self.account(&waiter.key).waiting.insert(ticket);
+        self.waiting.insert(ticket, waiter);
+    }
+
+    pub(super) fn unwait(&mut self, ticket: Ticket) -> Option<Waiter<K>> {
+        let waiter = self.waiting.remove(&ticket)?;
+        if let Some(account) = self.accounts.get_mut(waiter.key.account()) {
+            account.waiting.remove(&ticket);
+        }
+        Some(waiter)
+    }
+
+    /// Notes that it was an account's turn.
+    pub(super) fn serve(&mut self, name: &str) {
+        self.turn = self.turn.saturating_add(1);
+        if let Some(account) = self.accounts.get_mut(name) {
+            account.served = self.turn;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 /// A revision whose number tells its account and its class.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Revision(pub(super) u8);
 
 impl Key for Revision {
@@ -20,6 +20,7 @@ const LIMITS: Limits = Limits {
     account_max: 6,
     starts_max: 3,
     waiters_max: 5,
+    waiters_share_max: 5,
     idle_ttl_ms: 10_000,
     standbys_max: 0,
 };
@@ -125,6 +126,66 @@ fn no_account_takes_every_process() {
     check.expect(|m, e| m.finished(1, true, 4, e), &[]);
     check.expect(|m, e| m.request(&Revision(1), 6, 0, 5, e), &[Kill(1)]);
     check.expect(|m, e| m.dead(1, 0, e), &[Start(5, Revision(1))]);
+}
+
+#[test]
+fn how_many_requests_an_account_sends_does_not_decide_how_long_another_waits() {
+    let mut check = Check::new(Limits { processes_max: 2, share_max: 2, account_max: 9, waiters_max: 9, ..LIMITS });
+    for ticket in 1..=2 {
+        check.expect(|m, e| m.request(&Revision(0), ticket, 0, 0, e), &[Start(ticket, Revision(0))]);
+        check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+    }
+    for ticket in 3..=6 {
+        check.expect(|m, e| m.request(&Revision(0), ticket, 0, 1, e), &[]);
+    }
+    check.expect(|m, e| m.request(&Revision(2), 7, 0, 2, e), &[]);
+    check.expect(|m, e| m.finished(1, true, 3, e), &[Assign(1, 3)]);
+    // The other account has nothing: the next environment to become free is for it.
+    check.expect(|m, e| m.finished(1, true, 2 + STARVED_MS, e), &[Kill(1)]);
+    check.expect(|m, e| m.dead(1, 503, e), &[Start(3, Revision(2))]);
+    check.expect(|m, e| m.ready(3, 504, u64::MAX, e), &[Assign(3, 7)]);
+    // Each has one now; exchanging them would serve nobody.
+    check.expect(|m, e| m.request(&Revision(2), 8, 0, 505, e), &[]);
+    check.expect(|m, e| m.finished(2, true, 2_000, e), &[Assign(2, 4)]);
+    check.expect(|m, e| m.finished(3, true, 2_000, e), &[Assign(3, 8)]);
+}
+
+#[test]
+fn starts_go_by_turns_of_the_accounts() {
+    let mut check = Check::new(Limits { starts_max: 1, ..LIMITS });
+    check.expect(|m, e| m.request(&Revision(0), 1, 0, 0, e), &[Start(1, Revision(0))]);
+    check.expect(|m, e| m.request(&Revision(0), 2, 0, 0, e), &[]);
+    check.expect(|m, e| m.request(&Revision(1), 3, 0, 0, e), &[]);
+    check.expect(|m, e| m.request(&Revision(2), 4, 0, 0, e), &[]);
+    check.expect(|m, e| m.ready(1, 1, u64::MAX, e), &[Assign(1, 1), Start(2, Revision(2))]);
+    check.expect(|m, e| m.ready(2, 2, u64::MAX, e), &[Assign(2, 4), Start(3, Revision(0))]);
+}
+
+#[test]
+fn a_fresh_environment_serves_a_request_before_it_makes_room() {
+    let mut check = Check::new(Limits { processes_max: 1, share_max: 1, ..LIMITS });
+    check.expect(|m, e| m.request(&Revision(0), 1, 0, 0, e), &[Start(1, Revision(0))]);
+    check.expect(|m, e| m.request(&Revision(2), 2, 0, 0, e), &[]);
+    check.expect(|m, e| m.ready(1, 2 * STARVED_MS, u64::MAX, e), &[Assign(1, 1)]);
+    check.expect(|m, e| m.request(&Revision(0), 3, 0, 1_001, e), &[]);
+    check.expect(|m, e| m.finished(1, true, 1_002, e), &[Kill(1)]);
+    // Both have nothing now; the one served longest ago is next.
+    check.expect(|m, e| m.dead(1, 1_003, e), &[Start(2, Revision(2))]);
+}
+
+#[test]
+fn no_account_takes_the_whole_queue() {
+    let limits = Limits { processes_max: 1, share_max: 1, waiters_max: 4, waiters_share_max: 3, ..LIMITS };
+    let mut check = Check::new(limits);
+    check.expect(|m, e| m.request(&Revision(0), 1, 0, 0, e), &[Start(1, Revision(0))]);
+    check.expect(|m, e| m.request(&Revision(1), 2, 0, 0, e), &[]);
+    check.expect(|m, e| m.request(&Revision(0), 3, 0, 0, e), &[]);
+    check.expect(|m, e| m.request(&Revision(0), 4, 0, 0, e), &[Refuse(4, Refused::Waiters)]);
+    check.expect(|m, e| m.request(&Revision(2), 5, 0, 0, e), &[]);
+    // The queue is full: who has least displaces the newest of who has most, and nobody displaces his equals.
+    check.expect(|m, e| m.request(&Revision(2), 6, 0, 0, e), &[Refuse(3, Refused::Waiters)]);
+    check.expect(|m, e| m.request(&Revision(2), 7, 0, 0, e), &[Refuse(7, Refused::Waiters)]);
+    assert_eq!((check.machine.in_flight("one"), check.machine.in_flight("two")), (2, 2));
 }
 
 #[test]
