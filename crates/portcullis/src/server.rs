@@ -96,7 +96,10 @@ impl Server {
             .context("logs cannot be written")?;
         let sinks = Arc::new(logs.clone());
         let Settled { directory, launch, functions, table, warnings } = begun.settle(settings);
-        let options = functions_options(settings, directory, address, egress);
+        let options = environment::Options {
+            standbys: standbys(settings, &functions.now()),
+            ..functions_options(settings, directory, address, egress)
+        };
         let runner = Supervisor::start_with(options, runtime.handle().clone(), Arc::new(sessions), sinks, launch)
             .context("functions cannot be run")?;
         let options = control::Options {
@@ -190,6 +193,11 @@ impl Server {
     }
 }
 
+/// Where functions do not run nothing is to be kept started for them.
+fn standbys(settings: &Settings, functions: &Functions) -> Standbys {
+    if settings.standbys && functions.reason.is_none() { Standbys::InSandboxes } else { Standbys::Off }
+}
+
 /// How functions are run.
 fn functions_options(
     settings: &Settings,
@@ -203,7 +211,6 @@ fn functions_options(
         python: settings.python.clone(),
         endpoint_url: Some(url(address)),
         egress: Some(egress),
-        standbys: if settings.standbys { Standbys::InSandboxes } else { Standbys::Off },
         stream_shaping: settings.stream_shaping,
         unisolated_banner: settings.isolation == settings::Isolation::None,
         ..environment::Options::default()

@@ -197,10 +197,17 @@ fn config_prints_what_start_would_use() {
     let output = portcullis(&["config", "--threads", "3"])
         .env("GATEWAY_LISTEN", "0.0.0.0:4510")
         .env("PORTCULLIS_TRAIL_DIGEST_S", "60")
+        .env("PORTCULLIS_STREAM_SHAPING", "true")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    for line in ["threads = 3", "listen = \"0.0.0.0:4510\"", "trail_digest_s = 60", "dev_credentials = false"] {
+    for line in [
+        "threads = 3",
+        "listen = \"0.0.0.0:4510\"",
+        "trail_digest_s = 60",
+        "dev_credentials = false",
+        "stream_shaping = true",
+    ] {
         assert!(text.lines().any(|printed| printed == line), "{line}: {text}");
     }
     assert!(String::from_utf8_lossy(&output.stderr).contains("GATEWAY_LISTEN"));
