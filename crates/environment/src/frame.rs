@@ -97,6 +97,9 @@ pub enum Error {
     /// A body that does not fit its kind.
     #[error("a frame with a malformed body")]
     Body,
+    /// Open files came with the bytes.
+    #[error("descriptors were sent along")]
+    Descriptors,
     /// A version of the protocol that is not ours.
     #[error("version {0} of the protocol")]
     Version(u32),

@@ -64,7 +64,7 @@ pub struct Spec {
 
 /// A process that has been started.
 pub struct Launched {
-    /// Our end of the frame socket; the process has its end as descriptor 3.
+    /// Our end of the frame socket ([`sandbox::frame_pair`]); the process has its end as descriptor 3.
     pub socket: UnixStream,
     /// Standard output and standard error of the process, in one pipe so that their order is kept.
     pub output: OwnedFd,
@@ -205,7 +205,7 @@ impl Launch for Plain {
         if let Some(listeners) = &listeners {
             listeners.rewrite(&mut environment)?;
         }
-        let (ours, theirs) = UnixStream::pair()?;
+        let (ours, theirs) = sandbox::frame_pair()?;
         let (reader, writer) = io::pipe()?;
         let child = Command::new("/bin/sh")
             .arg("-c")

@@ -9,6 +9,7 @@ mod frames;
 mod http;
 mod inbox;
 mod outbox;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -676,5 +677,13 @@ impl Environment {
     /// Whether memory was last read so long ago that a report should read it again.
     pub(crate) fn memory_is_stale(&self) -> bool {
         self.peak_bytes == 0 || self.clock.now_ms().saturating_sub(self.memory_read_ms) >= 1_000
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        if let Some((socket, held)) = self.frames.remains() {
+            rights::bury(Arc::clone(&self.process), socket, held);
+        }
     }
 }

@@ -23,6 +23,7 @@ use rustix::{
 use crate::{
     Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Report, Request, SandboxId, Usage,
     channel::{self, io_error},
+    frames::frame_pair,
     protocol::{Command, Reply},
     serve::CHANNEL,
     sys,
@@ -151,7 +152,7 @@ impl Launcher {
     /// [`crate::Exit::NotExecuted`].
     pub fn launch(&self, request: &Request, exec: &Exec) -> Result<Launched, Error> {
         let exec = exec.encode().map_err(|malformed| failed("read what to run", io::Error::other(malformed)))?;
-        let (mut socket, frames) = UnixStream::pair().map_err(|error| failed("make a socket", error))?;
+        let (mut socket, frames) = frame_pair().map_err(|error| failed("make a socket", error))?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", io_error(error)));
         let ((output, output_end), (status, status_end)) = (pipe()?, pipe()?);
         // So that it can also be opened by its name inside (`/dev/stderr`), which takes permission: the pipe is ours.

@@ -24,6 +24,7 @@ mod channel;
 mod confine;
 mod exec;
 mod fault;
+mod frames;
 mod host;
 mod identity;
 mod inside;
@@ -42,6 +43,7 @@ mod status;
 mod sys;
 
 pub use exec::{EXEC_BYTES_MAX, Exec};
+pub use frames::{frame_pair, refuses_descriptors};
 pub use launcher::Launcher;
 pub use meter::{InUse, Meter};
 pub use report::{Mechanism, Probe, Report, Tier};
@@ -92,7 +94,7 @@ pub struct Request {
 /// kept for it until [`Launcher::reap`].
 pub struct Launched {
     pub id: SandboxId,
-    /// Our end of what is descriptor 3 inside.
+    /// Our end of what is descriptor 3 inside; see [`frame_pair`].
     pub socket: UnixStream,
     /// Standard output and error, one pipe.
     pub output: OwnedFd,

@@ -190,6 +190,38 @@ pub(crate) fn wait_any() -> Result<(i32, i32), Errno> {
     if pid > 0 { Ok((pid, status)) } else { Err(last_error()) }
 }
 
+/// `SO_PASSRIGHTS` (Linux 6.16), the same number on every architecture that has a list of calls here.
+const PASS_RIGHTS: libc::c_int = 83;
+
+/// Has the host refuse, to whoever sends them, descriptors that are sent to this socket.
+///
+/// # Errors
+/// `ENOPROTOOPT` where the kernel is older than 6.16.
+#[expect(unsafe_code, reason = "rustix does not offer SO_PASSRIGHTS")]
+pub(crate) fn refuse_descriptors(socket: impl AsFd) -> Result<(), Errno> {
+    let no: libc::c_int = 0;
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the option is an integer, which lives through the call and whose size is given.
+    let result = unsafe { libc::setsockopt(descriptor, libc::SOL_SOCKET, PASS_RIGHTS, (&raw const no).cast(), size) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Whether it does so.
+///
+/// # Errors
+/// As [`refuse_descriptors`].
+#[expect(unsafe_code, reason = "rustix does not offer SO_PASSRIGHTS")]
+pub(crate) fn refuses_descriptors(socket: impl AsFd) -> Result<bool, Errno> {
+    let mut passes: libc::c_int = 1;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the option is an integer, which is writable and whose size is given; so is the size.
+    let result =
+        unsafe { libc::getsockopt(descriptor, libc::SOL_SOCKET, PASS_RIGHTS, (&raw mut passes).cast(), &raw mut size) };
+    if result == 0 { Ok(passes == 0) } else { Err(last_error()) }
+}
+
 fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

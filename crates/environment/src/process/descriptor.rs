@@ -75,6 +75,15 @@ impl Descriptor {
         };
     }
 
+    /// Takes the descriptor out, for good.
+    pub(crate) fn take(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(&mut self.0, Place::Lost) {
+            Place::Registered { descriptor, .. } => Some(descriptor.into_inner()),
+            Place::Bare(bare) => Some(bare),
+            Place::Lost => None,
+        }
+    }
+
     /// Ready when something may be read or, if it is registered for that, written. Whoever is woken must read (or
     /// write) until nothing more goes, for only what comes after wakes again.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,10 +1,17 @@
 //! The frame socket of one environment: the fast way to talk to our own bootstraps.
 
-use std::{io, os::unix::net::UnixStream, task::Poll};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    task::Poll,
+};
 
 use bytes::Bytes;
 use lambda::invoke::StreamPart;
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 
 use super::{
     Call, Ending, Step,
@@ -23,11 +30,16 @@ pub(crate) struct Frames {
     streaming: bool,
     /// Whether the socket may hold something: nothing is read in vain right after writing.
     readable: bool,
+    /// Whether the host lets nobody send descriptors to us.
+    refuses: bool,
+    /// Those that came where it does.
+    held: Vec<OwnedFd>,
 }
 
 impl Frames {
     pub(crate) fn new(socket: UnixStream) -> io::Result<Frames> {
         socket.set_nonblocking(true)?;
+        let refuses = sandbox::refuses_descriptors(&socket);
         Ok(Frames {
             socket: Descriptor::new(socket),
             inbox: Inbox::default(),
@@ -35,6 +47,8 @@ impl Frames {
             sequence: 0,
             streaming: false,
             readable: true,
+            refuses,
+            held: Vec::new(),
         })
     }
 
@@ -55,7 +69,15 @@ impl Frames {
     /// itself: the reactor may not have heard of the latest yet.
     pub(crate) fn is_silent(&self) -> bool {
         let Ok(socket) = self.socket.fd() else { return false };
-        self.inbox.is_empty() && matches!(rustix::io::read(socket, &mut [0u8; 1]), Err(Errno::AGAIN | Errno::INTR))
+        // Looked at and left where it is: to take it out is to take what may come with it.
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.inbox.is_empty() && matches!(recv(socket, &mut [0u8; 1], flags), Err(Errno::AGAIN | Errno::INTR))
+    }
+
+    /// What must not be closed before the other end is dead: the socket, and what was sent over it. `None` where
+    /// nothing can have been.
+    pub(crate) fn remains(&mut self) -> Option<(Option<OwnedFd>, Vec<OwnedFd>)> {
+        (!self.refuses).then(|| (self.socket.take(), std::mem::take(&mut self.held)))
     }
 
     /// Gets LOAD ready to be written; `false` when it is too long.
@@ -98,7 +120,15 @@ impl Frames {
             }
             let wanted = frame::expected(self.inbox.unread()).unwrap_or(0).saturating_sub(self.inbox.unread().len());
             let Ok(socket) = self.socket.fd() else { return Step::Closed };
-            match self.inbox.read(socket, wanted) {
+            let read = if self.refuses {
+                self.inbox.read(socket, wanted)
+            } else {
+                self.inbox.receive(socket, wanted, &mut self.held)
+            };
+            if !self.held.is_empty() {
+                return Step::Ending(Ending::Broken(frame::Error::Descriptors));
+            }
+            match read {
                 Ok(Read::Some) => {}
                 Ok(Read::Nothing) => self.readable = false,
                 Ok(Read::End) | Err(_) => return Step::Closed,

@@ -1,14 +1,22 @@
 //! A receive buffer that is read from the front without moving the rest each time.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
 use bytes::Bytes;
 use rustix::{buffer::spare_capacity, io::Errno};
+
+use super::rights;
 
 /// Room kept for the next read, bytes.
 const READ_BYTES: usize = 8 * 1_024;
 /// A buffer larger than this is given away with its content rather than copied, and never kept, bytes.
 const KEPT_BYTES: usize = 64 * 1_024;
+
+/// Received at once where the room for it must be written first, bytes.
+const RECEIVED_BYTES_MAX: usize = 256 * 1_024;
 
 /// What one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +46,41 @@ impl Inbox {
 
     /// Reads once; `wanted` more bytes are expected, so that large ones come by few reads.
     pub(crate) fn read(&mut self, from: BorrowedFd<'_>, wanted: usize) -> io::Result<Read> {
+        self.make_room(wanted);
+        loop {
+            return match rustix::io::read(from, spare_capacity(&mut self.bytes)) {
+                Ok(0) => Ok(Read::End),
+                Ok(_) => Ok(Read::Some),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Ok(Read::Nothing),
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+
+    /// The same from a socket to which descriptors may have been sent; they go to `held` and stay open.
+    pub(crate) fn receive(
+        &mut self,
+        from: BorrowedFd<'_>,
+        wanted: usize,
+        held: &mut Vec<OwnedFd>,
+    ) -> io::Result<Read> {
+        self.make_room(wanted);
+        let length = self.bytes.len();
+        let room = self.bytes.capacity().saturating_sub(length).min(RECEIVED_BYTES_MAX);
+        self.bytes.resize(length.saturating_add(room), 0);
+        let received = rights::receive(from, self.bytes.get_mut(length..).unwrap_or_default(), held);
+        self.bytes.truncate(length.saturating_add(*received.as_ref().unwrap_or(&0)));
+        match received {
+            Ok(0) => Ok(Read::End),
+            Ok(_) => Ok(Read::Some),
+            Err(Errno::AGAIN) => Ok(Read::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Drops what has been used and makes room for `wanted` bytes, or for a read of the usual size.
+    fn make_room(&mut self, wanted: usize) {
         if self.at > 0 {
             // Moves what is left only when it is less than what was used, so that the work stays in proportion.
             if self.is_empty() {
@@ -48,15 +91,11 @@ impl Inbox {
                 self.at = 0;
             }
         }
-        self.bytes.reserve(wanted.max(READ_BYTES));
-        loop {
-            return match rustix::io::read(from, spare_capacity(&mut self.bytes)) {
-                Ok(0) => Ok(Read::End),
-                Ok(_) => Ok(Read::Some),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => Ok(Read::Nothing),
-                Err(error) => Err(error.into()),
-            };
+        let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
+        // The last bytes of something large must not double the room it takes.
+        let least = if self.bytes.len() > KEPT_BYTES { wanted.max(1) } else { wanted.max(READ_BYTES) };
+        if spare < least {
+            self.bytes.reserve(wanted.max(READ_BYTES));
         }
     }
 

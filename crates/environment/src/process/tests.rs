@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use lambda::invoke::{BoxFuture, Revision, SinkClosed, StreamPart, StreamSink};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
 
 use super::{Call, Ending, Environment, Speaks};
@@ -62,7 +66,11 @@ struct Other {
 }
 
 fn play(speaks: Speaks) -> (Environment, Other) {
-    let (ours, socket) = UnixStream::pair().unwrap();
+    // An ordinary pair: as on kernels that cannot refuse descriptors.
+    play_over(speaks, UnixStream::pair().unwrap())
+}
+
+fn play_over(speaks: Speaks, (ours, socket): (UnixStream, UnixStream)) -> (Environment, Other) {
     let (reader, output) = std::io::pipe().unwrap();
     let (watch, alive) = std::io::pipe().unwrap();
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -132,6 +140,12 @@ impl Other {
     fn start(&mut self) {
         self.say(16, 0, &1u32.to_le_bytes());
         self.hear();
+        self.say(17, 0, b"");
+    }
+
+    /// The same before anybody has asked.
+    fn start_ahead(&mut self) {
+        self.say(16, 0, &1u32.to_le_bytes());
         self.say(17, 0, b"");
     }
 }
@@ -295,6 +309,75 @@ fn what_is_not_an_answer_breaks_the_exchange() {
             assert!(matches!(ending, Ending::Broken(_)), "{what}: {ending:?}");
         });
     }
+}
+
+/// Sends `bytes` with a descriptor.
+fn send_along(socket: &UnixStream, bytes: &[u8], file: &impl AsFd) -> rustix::io::Result<usize> {
+    let files = [file.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(socket, &[std::io::IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+}
+
+/// Whether the other end of a pipe is open.
+fn is_open(pipe: &std::io::PipeReader) -> bool {
+    let mut fds = [rustix::event::PollFd::new(pipe, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)) == Ok(0)
+}
+
+#[test]
+fn descriptors_from_a_function_break_the_exchange_and_outlive_the_function() {
+    // Read as part of an answer, left unread behind one, and never read at all.
+    for (what, bytes, ending) in [
+        ("in an answer", &b"x"[..], Ending::Broken(frame::Error::Descriptors)),
+        ("behind an answer", &answer(18, 1, b"1")[..], Ending::Result(Bytes::from_static(b"1"))),
+    ] {
+        let (mut environment, mut other) = play(Speaks::Frames);
+        other.start_ahead();
+        let [(first, sent_first), (second, sent_second)] = [(); 2].map(|()| std::io::pipe().unwrap());
+        runtime().block_on(async {
+            assert_eq!(environment.load(b"{}", soon()).await, Ending::Ready);
+            if matches!(ending, Ending::Result(_)) {
+                other.socket.write_all(bytes).unwrap();
+            } else {
+                send_along(&other.socket, bytes, &sent_first).unwrap();
+            }
+            let event = Bytes::from_static(b"{}");
+            assert_eq!(environment.invoke(&CALL, &event, soon(), None).await, ending, "{what}");
+            send_along(&other.socket, b"x", &sent_second).unwrap();
+            assert!(!environment.is_usable(), "{what}");
+        });
+        if matches!(ending, Ending::Result(_)) {
+            send_along(&other.socket, b"x", &sent_first).unwrap();
+        }
+        drop((environment, sent_first, sent_second));
+        assert!(is_open(&first) && is_open(&second), "{what}: closed while the function lives");
+        drop(other.alive);
+        for pipe in [first, second] {
+            // Ends once the last writing end is closed.
+            assert_eq!((&pipe).read(&mut [0; 1]).unwrap(), 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn descriptors_are_refused_where_the_kernel_can() {
+    let pair = sandbox::frame_pair().unwrap();
+    if !sandbox::refuses_descriptors(&pair.0) {
+        return;
+    }
+    let (mut environment, mut other) = play_over(Speaks::Frames, pair);
+    other.start_ahead();
+    let refused = send_along(&other.socket, b"x", &std::io::stderr());
+    assert_eq!(refused, Err(rustix::io::Errno::PERM));
+    runtime().block_on(async {
+        assert_eq!(environment.load(b"{}", soon()).await, Ending::Ready);
+        other.say(18, 1, b"1");
+        let ending = environment.invoke(&CALL, &Bytes::from_static(b"{}"), soon(), None).await;
+        assert_eq!(ending, Ending::Result(Bytes::from_static(b"1")));
+    });
 }
 
 #[test]
