@@ -13,15 +13,15 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::{Append, Event, Group, LogStore, PAGE_BYTES_MAX, PAGE_MAX, Query, STEP, Scope, Stream, StreamQuery};
 use crate::Error;
 
+mod room;
+
 /// Marks the file as ours ("PLOG").
 const APPLICATION_ID: i32 = 0x504C_4F47;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_IDLE_MAX: usize = 4;
 /// What AWS adds to the size of each event. Source: CloudWatch Logs API Reference, "PutLogEvents".
 const EVENT_COST: i64 = 26;
-/// How often one append gives up old events before it says that there is no room.
-const TRIMS_MAX: usize = 8;
 
 /// Rows refer to streams and groups by numbers that are never used again, so that what a deletion has not reached yet
 /// belongs to nobody.
@@ -46,7 +46,7 @@ CREATE INDEX event_stream ON event (stream, time_ms, sequence);
 /// How log events are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The oldest events are given up beyond this size of the file.
+    /// Beyond this size of the file the account that holds most gives up its oldest events.
     pub bytes_max: u64,
 }
 
@@ -105,21 +105,6 @@ impl Embedded {
         transaction.commit()?;
         Ok(done)
     }
-
-    /// Gives up the oldest events until the file's used pages are within the bound.
-    fn trim(&self, connection: &Connection, coming: usize) -> Result<(), Error> {
-        for _ in 0..TRIMS_MAX {
-            if used_bytes(connection)? <= self.bytes_max {
-                return Ok(());
-            }
-            let limit = i64::try_from(STEP.max(coming.saturating_mul(2))).unwrap_or(i64::MAX);
-            let sql = "SELECT sequence, grp, length(CAST(message AS BLOB)) FROM event ORDER BY sequence LIMIT ?1";
-            if delete_events(connection, sql, &[Value::Integer(limit)])? == 0 {
-                return Err(Error::Full);
-            }
-        }
-        Ok(())
-    }
 }
 
 fn connect(path: &Path) -> Result<Connection, Error> {
@@ -142,9 +127,11 @@ fn prepare(connection: Connection) -> Result<Connection, Error> {
                 return Err(Error::Corrupt("the file is another program's".into()));
             }
             connection.execute_batch(&format!(
-                "BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN; {SCHEMA} {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;",
+                room::SCHEMA
             ))?;
         }
+        (APPLICATION_ID, 1) => room::upgrade(&connection)?,
         (APPLICATION_ID, VERSION) => {}
         (application, version) => {
             return Err(Error::Corrupt(format!("the file has the marks {application:x} and {version}")));
@@ -175,21 +162,34 @@ fn used_bytes(connection: &Connection) -> Result<u64, Error> {
 
 /// Deletes the events a statement finds as (sequence, group, bytes) and takes them off their groups' sizes.
 fn delete_events(connection: &Connection, sql: &str, parameters: &[Value]) -> Result<u64, Error> {
+    delete_some_events(connection, sql, parameters, i64::MAX)
+}
+
+/// The same, until so many bytes are free.
+fn delete_some_events(connection: &Connection, sql: &str, parameters: &[Value], bytes_max: i64) -> Result<u64, Error> {
     let mut find = connection.prepare_cached(sql)?;
     let mut doomed: Vec<i64> = Vec::new();
-    let mut freed: HashMap<i64, i64> = HashMap::new();
+    let mut freed: HashMap<i64, (i64, i64)> = HashMap::new();
+    let mut freed_bytes = 0i64;
     let mut rows = find.query(params_from_iter(parameters))?;
     while let Some(row) = rows.next()? {
+        let bytes: i64 = row.get(2)?;
         doomed.push(row.get(0)?);
-        *freed.entry(row.get(1)?).or_default() += row.get::<_, i64>(2)? + EVENT_COST;
+        let (count, sum) = freed.entry(row.get(1)?).or_default();
+        (*count, *sum) = (*count + 1, *sum + bytes);
+        freed_bytes = freed_bytes.saturating_add(bytes + room::ROW_COST);
+        if freed_bytes >= bytes_max {
+            break;
+        }
     }
     let mut delete = connection.prepare_cached("DELETE FROM event WHERE sequence = ?1")?;
     for sequence in &doomed {
         delete.execute([sequence])?;
     }
     let mut shrink = connection.prepare_cached("UPDATE grp SET bytes = max(0, bytes - ?2) WHERE id = ?1")?;
-    for (group, bytes) in freed {
-        shrink.execute([group, bytes])?;
+    for (group, (count, bytes)) in freed {
+        shrink.execute([group, bytes + count * EVENT_COST])?;
+        room::count(connection, group, -bytes - count * room::ROW_COST)?;
     }
     Ok(doomed.len() as u64)
 }
@@ -206,7 +206,9 @@ fn group_id(connection: &Connection, group: &Group) -> Result<i64, Error> {
     let mut statement =
         connection.prepare_cached("INSERT INTO grp (incarnation, account, region, name) VALUES (?1, ?2, ?3, ?4)")?;
     statement.execute((&group.incarnation, &group.account, &group.region, &group.name))?;
-    Ok(connection.last_insert_rowid())
+    let id = connection.last_insert_rowid();
+    room::open_account(connection, &group.account)?;
+    Ok(id)
 }
 
 fn find_stream(connection: &Connection, group: i64, name: &str) -> Result<Option<Stream>, Error> {
@@ -245,7 +247,7 @@ fn append_one(connection: &Connection, append: &Append, now_ms: i64) -> Result<b
     let mut bytes = 0i64;
     for (time_ms, message) in &append.events {
         insert.execute(params![group, stream, time_ms, now_ms, message])?;
-        bytes = bytes.saturating_add(i64::try_from(message.len()).unwrap_or(i64::MAX)).saturating_add(EVENT_COST);
+        bytes = bytes.saturating_add(i64::try_from(message.len()).unwrap_or(i64::MAX));
     }
     let times = append.events.iter().map(|(time_ms, _)| *time_ms);
     if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
@@ -255,7 +257,9 @@ fn append_one(connection: &Connection, append: &Append, now_ms: i64) -> Result<b
         )?;
         touch.execute([stream, first, last, now_ms])?;
         let mut grow = connection.prepare_cached("UPDATE grp SET bytes = bytes + ?2 WHERE id = ?1")?;
-        grow.execute([group, bytes])?;
+        let count = i64::try_from(append.events.len()).unwrap_or(i64::MAX);
+        grow.execute([group, bytes.saturating_add(count.saturating_mul(EVENT_COST))])?;
+        room::count(connection, group, bytes.saturating_add(count.saturating_mul(room::ROW_COST)))?;
     }
     Ok(true)
 }
@@ -313,14 +317,14 @@ fn events_statement(column: &str, id: i64, query: &Query) -> (String, Vec<Value>
 impl LogStore for Embedded {
     fn append(&self, appends: &[Append], now_ms: i64) -> Result<Vec<bool>, Error> {
         self.write(|connection| {
-            self.trim(connection, appends.iter().map(|append| append.events.len()).sum())?;
+            room::trim(connection, self.bytes_max, room::size_of(appends))?;
             appends.iter().map(|append| append_one(connection, append, now_ms)).collect()
         })
     }
 
     fn create_stream(&self, group: &Group, stream: &str, now_ms: i64) -> Result<bool, Error> {
         self.write(|connection| {
-            self.trim(connection, 1)?;
+            room::trim(connection, self.bytes_max, 0)?;
             let group = group_id(connection, group)?;
             if find_stream(connection, group, stream)?.is_some() {
                 return Ok(false);
@@ -349,8 +353,16 @@ impl LogStore for Embedded {
         self.write(|connection| Ok(connection.execute("DELETE FROM stream WHERE grp = ?1", [id])?))?;
         let sql = "SELECT sequence, grp, length(CAST(message AS BLOB)) FROM event WHERE grp = ?1 LIMIT ?2";
         let parameters = [Value::Integer(id), Value::Integer(STEP as i64)];
-        while self.write(|connection| delete_events(connection, sql, &parameters))? > 0 {}
-        self.write(|connection| Ok(connection.execute("DELETE FROM grp WHERE id = ?1", [id])?))?;
+        // The group goes with the last of its events, so that none is left without one: nothing would count those.
+        while self.write(|connection| {
+            let deleted = delete_events(connection, sql, &parameters)?;
+            if deleted == 0 {
+                connection.execute("DELETE FROM stream WHERE grp = ?1", [id])?;
+                connection.execute("DELETE FROM grp WHERE id = ?1", [id])?;
+            }
+            Ok(deleted)
+        })? > 0
+        {}
         Ok(())
     }
 

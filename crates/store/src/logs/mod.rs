@@ -1,7 +1,8 @@
 //! The store of log events: a file of its own beside the records, because logs are many, small and may be lost.
 //!
 //! What is appended is in the file when the call returns, and survives the end of the process; the last moments before
-//! a loss of power may be missing. The oldest events make room for new ones: the file never outgrows its bound.
+//! a loss of power may be missing. Old events make room for new ones, those of the account that holds most: the file does
+//! not outgrow its bound.
 //!
 //! Events belong to an *incarnation* of a log group, an id made when the group was created, so that a group deleted and
 //! made again never shows what the old one held.

@@ -88,6 +88,64 @@ fn the_oldest_make_room_beyond_the_bound() {
 }
 
 #[test]
+fn who_writes_most_makes_room_and_the_logs_of_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Embedded::open(dir.path(), &Options { bytes_max: 1 << 20 }).unwrap();
+    let of = |account: &str, append: Append| {
+        let group = Group { account: account.into(), incarnation: account.into(), ..append.group };
+        Append { group, ..append }
+    };
+    let text = "x".repeat(1_000);
+    let few: Vec<_> = (0..100).map(|at| (at, text.as_str())).collect();
+    logs.append(&[of("quiet", append("i", "s", &few))], 1).unwrap();
+    for round in 0..100 {
+        let events: Vec<_> = (0..100).map(|at| (round * 100 + at, text.as_str())).collect();
+        logs.append(&[of("loud", append("i", "s", &events))], round).unwrap();
+    }
+    let kept = |account: &str| logs.events(&Query { limit: 10_000, ..all(Scope::Group(account.into())) }).unwrap();
+    assert_eq!(kept("quiet").len(), 100);
+    let loud = kept("loud");
+    assert!((300..1_200).contains(&loud.len()), "{}", loud.len());
+    assert_eq!(loud.last().unwrap().time_ms, 9_999);
+    assert!(std::fs::metadata(dir.path().join("logs.db")).unwrap().len() < 3 << 20);
+}
+
+#[test]
+fn what_an_account_holds_is_counted_through_every_way_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Embedded::open(dir.path(), &Options::default()).unwrap();
+    let held = || {
+        let connection = rusqlite::Connection::open(dir.path().join("logs.db")).unwrap();
+        connection.query_row("SELECT bytes FROM account", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    logs.append(&[append("i", "a", &[(1, "one"), (9, "nine")]), append("i", "b", &[(1, "x")])], 1).unwrap();
+    let (stream, row) = (202, 96);
+    assert_eq!(held(), 2 * stream + 3 * row + 8);
+    logs.expire("i", 5).unwrap();
+    assert_eq!(held(), 2 * stream + row + 4);
+    logs.delete_stream("i", "a").unwrap();
+    assert_eq!(held(), stream);
+    logs.delete_group("i").unwrap();
+    assert_eq!(held(), 0);
+}
+
+#[test]
+fn a_file_of_the_first_version_is_counted_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = Embedded::open(dir.path(), &Options::default()).unwrap();
+    logs.append(&[append("i", "a", &[(1, "one"), (9, "nine")]), append("i", "b", &[(1, "x")])], 1).unwrap();
+    drop(logs);
+    let connection = rusqlite::Connection::open(dir.path().join("logs.db")).unwrap();
+    let first = "DROP TABLE account; DROP INDEX grp_account; DROP TRIGGER stream_made; DROP TRIGGER stream_gone;
+                 PRAGMA user_version = 1;";
+    connection.execute_batch(first).unwrap();
+    let logs = Embedded::open(dir.path(), &Options::default()).unwrap();
+    let held: i64 = connection.query_row("SELECT bytes FROM account", [], |row| row.get(0)).unwrap();
+    assert_eq!(held, 2 * 202 + 3 * 96 + 8);
+    assert_eq!(messages(&logs, &all(Scope::Group("i".into()))).len(), 3);
+}
+
+#[test]
 fn streams_are_paged_by_name_and_by_time() {
     let dir = tempfile::tempdir().unwrap();
     let logs = Embedded::open(dir.path(), &Options::default()).unwrap();
