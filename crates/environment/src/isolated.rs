@@ -254,11 +254,16 @@ impl Process for Sandbox {
         self.launcher.kill(self.id);
     }
 
-    fn reap(&self) {
-        if let Err(error) = self.launcher.reap(self.id)
-            && !has_ended(&self.launcher)
-        {
-            tracing::error!(%error, "something of a sandbox is left; it is tried again");
+    fn reap(&self) -> bool {
+        match self.launcher.reap(self.id) {
+            Ok(()) => true,
+            // With a launcher everything ends; what it leaves, the next one sweeps.
+            Err(_) if has_ended(&self.launcher) => true,
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                tracing::error!(%error, "something of a sandbox is left; it is tried again");
+                false
+            }
         }
     }
 

@@ -112,8 +112,9 @@ pub trait Process: Send + Sync {
     /// Kills everything, at once and without asking. May be called at any time, any number of times.
     fn kill(&self);
 
-    /// Frees what is left once [`Process::watch`] has become readable.
-    fn reap(&self);
+    /// Frees what is left once [`Process::watch`] has become readable; `false` when something is still in use, and it
+    /// is to be asked for again. May block for a while.
+    fn reap(&self) -> bool;
 
     /// Memory in use now and at most so far, bytes.
     fn memory(&self) -> Option<Memory>;
@@ -298,13 +299,14 @@ impl Process for Group {
         }
     }
 
-    fn reap(&self) {
+    fn reap(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut child) = child.take() {
             // Whatever the leader left behind in its group; its own number is still held by the zombie.
             let _ = kill_process_group(self.pid, Signal::KILL);
             let _ = child.wait();
         }
+        true
     }
 
     fn memory(&self) -> Option<Memory> {

@@ -21,7 +21,7 @@ use crate::{
     egress::Guard,
     invocation::exit_text,
     isolated::Places,
-    launch::{Exit, Launch, Layout, Listeners, Process, on_reactor},
+    launch::{Exit, Launch, Layout, Listeners, Process},
     options::{Credentials, LogSink, Options, Standbys},
     process::Environment,
     runtime_api::error_type,
@@ -30,8 +30,10 @@ use crate::{
     state::{self, Class, Effect, EnvironmentId, Held, Limits, Location, Machine, Refused, Ticket},
 };
 
+mod burial;
 mod start;
 
+use burial::bury;
 pub(crate) use start::INIT_MS_MAX;
 #[cfg(test)]
 pub(crate) use start::blank_revision;
@@ -40,7 +42,7 @@ pub(crate) use start::blank_revision;
 const WAITERS_MAX: usize = 1_024;
 /// Those of one account.
 const WAITERS_SHARE_MAX: usize = WAITERS_MAX / 2;
-/// How long a killed process may take to go before it is given up, seconds.
+/// How long a killed process may take to go before it is no longer counted on, seconds. It is waited for all the same.
 const BURIAL_S_MAX: u64 = 10;
 /// What a standby costs, bytes: its private memory and what the host keeps for its sandbox.
 const STANDBY_BYTES: u64 = 8 * 1_024 * 1_024;
@@ -275,8 +277,9 @@ impl Shared {
                 let buried = (state.parked.remove(&id), state.unserved.remove(&id), state.served.remove(&id));
                 self.runtime.spawn(async move {
                     if let Some(process) = process {
-                        bury(process).await;
+                        shared.bury_late(id, process).await;
                     }
+                    // Only now: what is unread in its socket may hold what only the dead do not wait for.
                     drop(buried);
                     shared.remove_scratch(id).await;
                     let now_ms = shared.clock.now_ms();
@@ -293,6 +296,18 @@ impl Shared {
                 self.answer(state, ticket, Grant::Failed(failed));
             }
             Effect::Refuse(ticket, refused) => self.answer(state, ticket, Grant::Refused(refused)),
+        }
+    }
+
+    /// Buries a killed process; one that takes long keeps its place, but nobody counts on its going any more.
+    async fn bury_late(self: &Arc<Shared>, id: EnvironmentId, process: Arc<dyn Process>) {
+        let mut burial = std::pin::pin!(bury(process));
+        if tokio::time::timeout(Duration::from_secs(BURIAL_S_MAX), &mut burial).await.is_err() {
+            tracing::error!(id, "a killed function does not die, or something of it is left; it keeps its place");
+            let now_ms = self.clock.now_ms();
+            self.decide(|state, effects| state.machine.lingers(id, now_ms, effects));
+            burial.await;
+            tracing::info!(id, "a function that was killed long ago is gone");
         }
     }
 
@@ -558,23 +573,4 @@ fn memory_kb(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
-/// Waits until a killed process is gone and frees what is left of it.
-async fn bury(process: Arc<dyn Process>) {
-    let watch = process.watch().and_then(on_reactor);
-    match watch {
-        Ok(watch) => {
-            if tokio::time::timeout(Duration::from_secs(BURIAL_S_MAX), watch.readable()).await.is_err() {
-                tracing::error!("a killed function does not die");
-            }
-        }
-        Err(error) => tracing::warn!(%error, "a killed function cannot be watched"),
-    }
-    let _ = tokio::task::spawn_blocking(move || {
-        if process.exited().is_some() {
-            process.reap();
-        }
-    })
-    .await;
 }

@@ -12,7 +12,7 @@ use lambda::invoke::{Logging, Revision};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{EnvironmentKey, Failed, Failure, Shared, bury};
+use super::{BURIAL_S_MAX, EnvironmentKey, Failed, Failure, Shared, bury};
 use crate::{
     clock::epoch_ms,
     egress::Owner,
@@ -76,11 +76,17 @@ impl Shared {
         {
             // AWS repeats a slow init inside the first invocation, under the function's own timeout.
             let process = self.lock().processes.get(&id).cloned();
-            if let Some(process) = process {
-                process.kill();
-                bury(process).await;
+            let gone = match process {
+                Some(process) => {
+                    process.kill();
+                    tokio::time::timeout(Duration::from_secs(BURIAL_S_MAX), bury(process)).await.is_ok()
+                }
+                None => true,
+            };
+            // Two in one place there cannot be: one that does not go away has failed.
+            if gone {
+                outcome = self.attempt(id, &key.0, why, own).await;
             }
-            outcome = self.attempt(id, &key.0, why, own).await;
         }
         let now_ms = self.clock.now_ms();
         match outcome {

@@ -45,7 +45,9 @@ impl Process for Played {
     fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
     }
-    fn reap(&self) {}
+    fn reap(&self) -> bool {
+        true
+    }
     fn memory(&self) -> Option<Memory> {
         None
     }

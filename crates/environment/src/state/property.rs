@@ -35,6 +35,7 @@ enum Step {
     Finished(usize, bool),
     Stillborn(usize),
     Dead(usize),
+    Lingers(usize),
     Cancel(usize),
     Lost(usize),
     Retire(u8),
@@ -60,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<usize>(), any::<bool>()).prop_map(|(at, healthy)| Step::Finished(at, healthy)),
         1 => any::<usize>().prop_map(Step::Stillborn),
         6 => any::<usize>().prop_map(Step::Dead),
+        1 => any::<usize>().prop_map(Step::Lingers),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => any::<usize>().prop_map(Step::Lost),
         1 => revision().prop_map(Step::Retire),
@@ -345,6 +347,11 @@ impl World {
                 if let Some((id, ticket)) = World::pick(&mut self.busy, at) {
                     self.since_ms.insert(ticket, now_ms);
                     machine.stillborn(id, now_ms, effects);
+                }
+            }
+            Step::Lingers(at) => {
+                if let Some(id) = at.checked_rem(self.dying.len()).map(|at| self.dying[at]) {
+                    machine.lingers(id, now_ms, effects);
                 }
             }
             Step::Dead(at) => {

@@ -99,6 +99,28 @@ fn a_full_node_makes_room_by_killing_what_is_idle() {
 }
 
 #[test]
+fn what_does_not_die_keeps_its_place_and_is_not_counted_on() {
+    // Of the same account, which is at its share, and of another.
+    for other in [Revision(1), Revision(2)] {
+        let mut check = Check::new(Limits { processes_max: 2, share_max: 2, ..LIMITS });
+        for ticket in 1..=2 {
+            check.expect(|m, e| m.request(&Revision(0), ticket, 0, 0, e), &[Start(ticket, Revision(0))]);
+            check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+        }
+        for id in 1..=2 {
+            check.expect(|m, e| m.finished(id, true, id, e), &[]);
+        }
+        check.expect(|m, e| m.request(&other, 3, 0, 3, e), &[Kill(1)]);
+        check.expect(|m, e| m.lingers(1, 4, e), &[Kill(2)]);
+        check.expect(|m, e| m.lingers(1, 5, e), &[]);
+        assert_eq!(check.machine.live(), 2);
+        check.expect(|m, e| m.dead(2, 6, e), &[Start(3, other)]);
+        check.expect(|m, e| m.dead(1, 7, e), &[]);
+        assert_eq!(check.machine.live(), 1);
+    }
+}
+
+#[test]
 fn one_busy_function_does_not_starve_another() {
     let mut check = Check::new(Limits { processes_max: 1, share_max: 1, ..LIMITS });
     check.expect(|m, e| m.request(&Revision(0), 1, 0, 0, e), &[Start(1, Revision(0))]);

@@ -2,6 +2,7 @@
 
 mod custom;
 mod failures;
+mod late;
 mod node;
 mod python;
 mod streaming;
