@@ -379,6 +379,8 @@ impl Group {
     pub fn hasten(&self, weight: u32) {
         let limits = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: weight };
         for hierarchy in self.hierarchies.iter().filter(|found| found.controllers.contains(&Controller::Cpu)) {
+            // Where it goes after all others it has no weight.
+            let _ = write_value(&hierarchy.directory.join("cpu.idle"), "0");
             let _ = hierarchy.apply(&limits);
             let _ = match hierarchy.version {
                 Version::One => write_value(&hierarchy.directory.join("cpu.cfs_quota_us"), "-1"),
