@@ -33,6 +33,8 @@ mod tests;
 pub(crate) const EVENT_BYTES_MAX: usize = 1 << 20;
 /// What waits to be written, bytes.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// What waits of one account, bytes, so that nobody takes the whole queue.
+const QUEUE_SHARE_BYTES_MAX: usize = QUEUE_BYTES_MAX / 4;
 /// What an event costs the queue beyond its message.
 const EVENT_COST: usize = 64;
 /// Streams whose drops are counted apart; those of more are counted together.
@@ -70,6 +72,8 @@ struct Batch {
 struct Waiting {
     batches: VecDeque<Batch>,
     bytes: usize,
+    /// Bytes by account.
+    shares: HashMap<String, usize>,
     /// Events dropped since they were last told of.
     dropped: HashMap<Place, u64>,
     dropped_elsewhere: u64,
@@ -141,11 +145,10 @@ impl LogWriter {
         let place =
             Place { account: account.into(), region: region.into(), group: group.into(), stream: stream.into() };
         let mut waiting = self.end.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.bytes.saturating_add(bytes) > QUEUE_BYTES_MAX {
+        if !waiting.admit(account, bytes) {
             waiting.drop_events(place, events.len() as u64);
             return;
         }
-        waiting.bytes = waiting.bytes.saturating_add(bytes);
         waiting.batches.push_back(Batch { place, events, create_group });
         drop(waiting);
         self.end.queue.wake.notify_one();
@@ -196,6 +199,18 @@ fn cut(message: &mut String) {
 }
 
 impl Waiting {
+    /// Whether there is room for so much more of an account, which then counts.
+    fn admit(&mut self, account: &str, bytes: usize) -> bool {
+        let share = self.shares.get(account).map_or(0, |held| *held).saturating_add(bytes);
+        let all = self.bytes.saturating_add(bytes);
+        if all > QUEUE_BYTES_MAX || share > QUEUE_SHARE_BYTES_MAX {
+            return false;
+        }
+        self.bytes = all;
+        self.shares.insert(account.to_owned(), share);
+        true
+    }
+
     fn drop_events(&mut self, place: Place, count: u64) {
         if self.dropped.len() < DROPPED_STREAMS_MAX || self.dropped.contains_key(&place) {
             let dropped = self.dropped.entry(place).or_default();
@@ -301,6 +316,7 @@ impl Worker {
         let (mut waiting, _) =
             self.queue.wake.wait_timeout_while(waiting, patience, idle).unwrap_or_else(PoisonError::into_inner);
         waiting.bytes = 0;
+        waiting.shares.clear();
         Taken {
             batches: std::mem::take(&mut waiting.batches),
             dropped: std::mem::take(&mut waiting.dropped),

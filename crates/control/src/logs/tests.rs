@@ -86,6 +86,15 @@ fn what_finds_no_room_is_dropped_and_counted_in_its_stream() {
 }
 
 #[test]
+fn no_account_takes_the_whole_queue() {
+    let mut waiting = super::Waiting::default();
+    assert!(waiting.admit("1", QUEUE_BYTES_MAX / 4));
+    assert!(!waiting.admit("1", 1));
+    assert!(waiting.admit("2", QUEUE_BYTES_MAX / 4) && waiting.admit("3", QUEUE_BYTES_MAX / 4));
+    assert!(waiting.admit("4", QUEUE_BYTES_MAX / 4) && !waiting.admit("5", 1), "all of them together are bounded");
+}
+
+#[test]
 fn long_messages_are_cut_between_characters() {
     let mut message = "é".repeat(super::EVENT_BYTES_MAX / 2 + 10);
     message.insert(0, 'a');
