@@ -219,3 +219,8 @@ def test_without_leave_the_bucket_is_refused_with_the_next_step(api, tmp_path):
     refusal = refused(create_hot, api, "f", tmp_path)
     assert (refusal.code, refusal.status) == ("InvalidParameterValueException", 400), refusal
     assert "--hot-reload DIR" in refusal.message
+
+
+def test_nobody_can_have_the_bucket(api):
+    refusal = refused(api.s3.create_bucket, Bucket="hot-reload")
+    assert (refusal.code, refusal.status) == ("InvalidBucketName", 400), refusal

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lambda::name::FunctionName;
-use platform::s3::bucket;
+use platform::s3::bucket::HOT_RELOAD;
 use policy::AccountId;
 use serde_json::{Value, json};
 use service::{Caller, Entry, Identity, Scope, ServiceError, Tx, Upload};
@@ -20,8 +20,6 @@ use crate::{
 
 /// Stands in records where a signed call has its access key: nobody signed.
 const NO_KEY: &str = "portcullis";
-/// The bucket that is none.
-const BUCKET: &str = "hot-reload";
 /// Names itself so in records.
 const USER_AGENT: &str = "portcullis-watch";
 
@@ -94,21 +92,17 @@ impl Control {
 }
 
 impl Known<'_> {
-    /// Whether a bucket stands for directories of this host. Where there are none it may be somebody's bucket.
+    /// Whether a bucket stands for directories of this host.
     ///
     /// # Errors
-    /// What to do, if it is neither.
+    /// What to do, if it does and there are none: a bucket of this name, older than the rule that there is none, is not
+    /// meant.
     pub(crate) fn is_directory(&self, name: &str) -> Result<bool, ServiceError> {
-        let inner = self.call.inner;
-        if name != BUCKET || !matches!(self.op.name, "CreateFunction" | "UpdateFunctionCode") {
+        if name != HOT_RELOAD || !matches!(self.op.name, "CreateFunction" | "UpdateFunctionCode") {
             return Ok(false);
         }
-        if inner.options.directories.is_some() {
+        if self.call.inner.options.directories.is_some() {
             return Ok(true);
-        }
-        let mut reader = SnapshotReader::new(&*inner.store, &inner.vault)?;
-        if bucket::find(&mut Tx::new(&mut reader), name)?.is_some() {
-            return Ok(false);
         }
         Err(unusable(
             "S3Bucket 'hot-reload' stands for a directory of the server's machine, and this server takes code from none. \
@@ -154,5 +148,5 @@ fn named(upload: Upload, params: &Value) -> Option<&str> {
     let (_, parents) = upload.path.split_last()?;
     let holder = parents.iter().try_fold(params, |member, name| member.get(*name))?;
     let text = |name: &str| holder.get(name).and_then(Value::as_str);
-    text("S3Bucket").filter(|bucket| *bucket == BUCKET).and_then(|_| text("S3Key"))
+    text("S3Bucket").filter(|bucket| *bucket == HOT_RELOAD).and_then(|_| text("S3Key"))
 }

@@ -99,6 +99,10 @@ pub fn is_name(name: &str) -> bool {
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// Where a function's code is named, it stands for a directory of the server's machine. Nobody's bucket has this name, so
+/// that code meant for the one is never taken from the other.
+pub const HOT_RELOAD: &str = "hot-reload";
+
 /// Creates a bucket of `account`, in the region of the constraint or, without one, in the region the call was signed for.
 ///
 /// A call signed for us-east-1 may name any other region; one signed for another region may name that one alone, and
@@ -117,7 +121,7 @@ pub fn create(
     constraint: Option<&str>,
     now: Timestamp,
 ) -> Result<Bucket> {
-    if !is_name(name) {
+    if !is_name(name) || name == HOT_RELOAD {
         return Err(ServiceError::new("InvalidBucketName", 400, "The specified bucket is not valid.")
             .with_field("BucketName", name));
     }

@@ -106,6 +106,13 @@ fn a_name_is_taken_once_and_for_all_accounts() {
 }
 
 #[test]
+fn the_name_that_stands_for_a_directory_is_nobodys() {
+    let mut memory = Memory::default();
+    let made = memory.run(|tx| bucket::create(tx, "hot-reload", ACCOUNT, "us-east-1", None, NOW));
+    assert_eq!(code(made), "InvalidBucketName");
+}
+
+#[test]
 fn the_location_constraint_must_fit_the_region_signed_for() {
     let cases = [
         ("us-east-1", None, Ok("us-east-1")),
