@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Exec, InUse, Launcher, Meter, Request, Tier, Usage};
+use sandbox::{Exec, InUse, Launcher, Meter, Rank, Request, Tier, Usage};
 
 use crate::{
     launch::{
@@ -131,6 +131,7 @@ impl Launch for Isolated {
             pidfd: launched.pidfd,
             status: launched.status,
             counter,
+            rank: launched.rank,
             seen: Seen::default(),
             limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(request.tmp_bytes)],
             exit: OnceLock::new(),
@@ -220,6 +221,7 @@ struct Sandbox {
     pidfd: OwnedFd,
     status: OwnedFd,
     counter: Counter,
+    rank: Option<Rank>,
     seen: Seen,
     /// Of memory and of `/tmp`, bytes.
     limits: [AtomicU64; 2],
@@ -252,6 +254,11 @@ impl Process for Sandbox {
 
     fn kill(&self) {
         self.launcher.kill(self.id);
+    }
+
+    fn give_way(&self, gives: bool) {
+        // It fails when there is no group any more, and then there is nothing to rank.
+        let _ = self.rank.as_ref().map(|rank| rank.put_last(gives));
     }
 
     fn reap(&self) -> bool {

@@ -123,6 +123,9 @@ pub trait Process: Send + Sync {
     /// other; where this is never `true`, [`Process::memory`] must be looked at.
     fn out_of_memory(&self) -> bool;
 
+    /// Has others go before it when cores are short, or not any more. Where the host cannot do that it is not done.
+    fn give_way(&self, _gives: bool) {}
+
     /// Mounts code and layers into a standby and sets its limits to those of `spec`. Blocks for about a millisecond.
     ///
     /// # Errors

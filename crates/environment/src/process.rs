@@ -44,6 +44,10 @@ const QUICK: Duration = Duration::from_millis(2);
 const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a running function's memory is looked at.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
+/// From when on a function that is at work, or loading, lets others go before it: an account whose functions take long, or
+/// which has many, costs another whose functions answer soon no more than the switch from the one to the other. Most
+/// answers come sooner, even when cores are short.
+const GIVES_WAY_AFTER: Duration = Duration::from_millis(10);
 /// How long a process may take to exit after it has closed its socket.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 
@@ -142,6 +146,8 @@ struct Exchange {
     look: Option<Instant>,
     /// Until when it is expected soon.
     quick: Instant,
+    /// Whether others go before it by now.
+    gives_way: bool,
     /// What it ended in, once that is known; parts of a stream may still be on their way.
     ending: Option<Ending>,
 }
@@ -351,7 +357,7 @@ impl Environment {
 
     fn begin(&mut self, deadline: Instant) {
         let quick = Instant::now() + QUICK;
-        self.exchange = Some(Exchange { deadline, look: None, quick, ending: None });
+        self.exchange = Some(Exchange { deadline, look: None, quick, gives_way: false, ending: None });
     }
 
     /// Goes on with the exchange that has begun, on the current runtime, and ends it. The way to an answer whose first
@@ -368,9 +374,16 @@ impl Environment {
             Ok(()) => self.proceed().await,
             Err(error) => self.lost(&error),
         };
-        if self.exchange.take().is_some_and(|exchange| exchange.look.is_some()) {
-            self.output.detach();
-            self.exit.detach();
+        if let Some(exchange) = self.exchange.take() {
+            if exchange.look.is_some() {
+                self.output.detach();
+                self.exit.detach();
+            }
+            // What is about to end may take all the time others leave it: of many processes each takes long to die.
+            let goes_on = matches!(ending, Ending::Hello | Ending::Ready | Ending::Result(_) | Ending::Failed { .. });
+            if exchange.gives_way && goes_on {
+                self.process.give_way(false);
+            }
         }
         let stream = std::mem::take(&mut self.stream);
         self.unused_sink = if self.was_heard() { None } else { stream.sink };
@@ -507,10 +520,13 @@ impl Environment {
             Some(look) if now < look => None,
             Some(_) => {
                 exchange.look = Some(now + MEMORY_EVERY);
+                if !std::mem::replace(&mut exchange.gives_way, true) {
+                    self.process.give_way(true);
+                }
                 self.look_at_memory().then_some(Ending::OutOfMemory)
             }
             None => {
-                exchange.look = Some(now + MEMORY_EVERY);
+                exchange.look = Some(now + GIVES_WAY_AFTER.saturating_sub(QUICK));
                 self.watch().err().map(|error| self.lost(&error))
             }
         }

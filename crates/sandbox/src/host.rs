@@ -450,6 +450,7 @@ fn purpose(
     if let Some(usage) = sandbox.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
         files.extend([usage.current, usage.peak, usage.events]);
     }
+    files.extend(sandbox.group.as_ref().and_then(Group::rank).map(|rank| rank.idle));
     files.extend(listeners);
     Ok(files)
 }

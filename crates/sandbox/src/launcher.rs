@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Report, Request, SandboxId, Usage,
+    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Rank, Report, Request, SandboxId, Usage,
     channel::{self, io_error},
     frames::frame_pair,
     protocol::{Command, Reply},
@@ -173,7 +173,9 @@ impl Launcher {
                 .ok_or_else(|| failed("take descriptors", io::ErrorKind::InvalidData.into()))
         });
         match sorted {
-            Ok((pidfd, usage, listeners)) => Ok(Launched { id, socket, output, pidfd, status, listeners, usage }),
+            Ok(Sorted { pidfd, usage, rank, listeners }) => {
+                Ok(Launched { id, socket, output, pidfd, status, listeners, usage, rank })
+            }
             Err(error) => {
                 let _ = self.reap(id);
                 Err(error)
@@ -379,20 +381,51 @@ fn hand_over(socket: &mut UnixStream, rest: &[u8]) -> io::Result<()> {
     socket.set_write_timeout(None)
 }
 
-/// Process, files of the control group if there are any, listeners.
-fn sort(files: Vec<OwnedFd>, ports: usize) -> Option<(OwnedFd, Option<Usage>, Vec<TcpListener>)> {
-    let grouped = files.len() != ports.checked_add(1)?;
+/// What comes with a sandbox, in this order.
+struct Sorted {
+    pidfd: OwnedFd,
+    /// Three files.
+    usage: Option<Usage>,
+    rank: Option<Rank>,
+    listeners: Vec<TcpListener>,
+}
+
+/// Tells by their number which files of the control group there are.
+fn sort(files: Vec<OwnedFd>, ports: usize) -> Option<Sorted> {
+    let of_group = files.len().checked_sub(ports.checked_add(1)?)?;
+    let (counted, ranked) = (of_group >= 3, matches!(of_group, 1 | 4));
     let mut files = files.into_iter();
     let pidfd = files.next()?;
     let usage =
-        if grouped { Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? }) } else { None };
+        if counted { Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? }) } else { None };
+    let rank = if ranked { Some(Rank { idle: files.next()? }) } else { None };
     let listeners: Vec<TcpListener> = files.map(TcpListener::from).collect();
-    (listeners.len() == ports).then_some((pidfd, usage, listeners))
+    (listeners.len() == ports).then_some(Sorted { pidfd, usage, rank, listeners })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_descriptors_tells_which_of_them_there_are() {
+        for (of_group, expected) in [
+            (0, Some((false, false))),
+            (1, Some((false, true))),
+            (2, None),
+            (3, Some((true, false))),
+            (4, Some((true, true))),
+            (5, None),
+        ] {
+            for ports in [0, 3] {
+                let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+                let files = std::iter::repeat_with(null).take(1 + of_group + ports).collect();
+                let sorted = sort(files, ports).map(|sorted| (sorted.usage.is_some(), sorted.rank.is_some()));
+                assert_eq!(sorted, expected, "{of_group} of the group and {ports} listeners");
+            }
+        }
+        assert!(sort(Vec::new(), 0).is_none());
+    }
 
     #[test]
     fn kills_that_find_no_room_are_delivered_once_there_is_some() {

@@ -106,6 +106,14 @@ pub struct Launched {
     pub listeners: Vec<TcpListener>,
     /// Reads of the control group, if there is one; where there is none, a [`Meter`] of the pidfd measures.
     pub usage: Option<Usage>,
+    /// Puts it behind others, where the host can.
+    pub rank: Option<Rank>,
+}
+
+/// An open file of the sandbox's control group that says whether it goes after others; see [`Rank::put_last`].
+pub struct Rank {
+    /// `cpu.idle`, written with `pwrite` at offset 0.
+    pub idle: OwnedFd,
 }
 
 /// Open files of the sandbox's control group, read with `pread` at offset 0.

@@ -15,8 +15,8 @@ use crate::{Mechanism, Probe, Report, Request, SandboxId, Tier};
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Most ports in one request.
 pub(crate) const PORTS_MAX: usize = 8;
-/// Most descriptors with one message: process, three files of a control group, listeners.
-pub(crate) const FILES_MAX: usize = 4 + PORTS_MAX;
+/// Most descriptors with one message: process, four files of a control group, listeners.
+pub(crate) const FILES_MAX: usize = 5 + PORTS_MAX;
 /// Longest path.
 const PATH_BYTES_MAX: usize = 4_095;
 /// Longest text of an error or a probe.

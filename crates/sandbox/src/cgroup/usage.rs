@@ -1,8 +1,14 @@
 //! Reads of a sandbox's control group through the files that [`Usage`] holds open.
 
-use std::{io, os::fd::AsFd, os::unix::fs::FileExt};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::fs::FileExt,
+};
 
-use crate::{InUse, Usage};
+use super::{Controller, Group};
+use crate::{InUse, Rank, Usage};
 
 /// Longest text read of one of these files; `memory.events` has about ten short lines.
 const TEXT_BYTES_MAX: usize = 1_024;
@@ -35,11 +41,35 @@ impl Usage {
     }
 }
 
-fn text(file: &impl AsFd) -> io::Result<String> {
-    // A copy of the descriptor only lends `read_at` its type; the position is never used.
-    let file = std::fs::File::from(file.as_fd().try_clone_to_owned()?);
+impl Group {
+    /// Opens what ranks the group; `None` before Linux 5.15 or where processor time is not controlled.
+    pub fn rank(&self) -> Option<Rank> {
+        let cpu = self.hierarchies.iter().find(|found| found.controllers.contains(&Controller::Cpu))?;
+        let file = OpenOptions::new().write(true).open(cpu.directory.join("cpu.idle")).ok()?;
+        Some(Rank { idle: file.into() })
+    }
+}
+
+impl Rank {
+    /// Has the sandbox run when others leave it time (it keeps a small share, and whoever wakes up goes before it), or
+    /// as its weight says. While it is last its weight cannot be set.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn put_last(&self, last: bool) -> io::Result<()> {
+        let file = file(&self.idle)?;
+        file.write_all_at(if last { b"1" } else { b"0" }, 0)
+    }
+}
+
+/// A copy of the descriptor that only lends its type; the position is never used.
+fn file(descriptor: &OwnedFd) -> io::Result<File> {
+    descriptor.as_fd().try_clone_to_owned().map(File::from)
+}
+
+fn text(descriptor: &OwnedFd) -> io::Result<String> {
     let mut buffer = [0; TEXT_BYTES_MAX];
-    let read = file.read_at(&mut buffer, 0)?;
+    let read = file(descriptor)?.read_at(&mut buffer, 0)?;
     Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
 }
 
