@@ -670,7 +670,8 @@ impl<K: Key> Machine<K> {
         let Some(key) = environment.key.clone() else { return };
         let (retired, provisioned) = (environment.retired, environment.provisioned);
         let oldest = self.pools.get(&key).and_then(|pool| pool.waiting.front().copied());
-        let starved = !provisioned && !(fresh && oldest.is_some()) && self.starved(&key, now_ms);
+        let stays = provisioned || (fresh && oldest.is_some());
+        let starved = !stays && self.starved(&key, now_ms);
         self.serve(key.account());
         // A retired environment still serves those who asked for its revision, for nobody else will start one.
         if self.closed || (retired && oldest.is_none()) || starved {
