@@ -109,11 +109,25 @@ impl Watched {
     #[must_use]
     pub fn now(&self) -> Functions {
         let mut now = self.functions.clone();
-        if now.reason.is_none() && now.tier == Tier::A1.to_string() && self.launcher.as_ref().is_some_and(has_ended) {
+        if self.irreplaceable().is_some_and(has_ended) {
             UNAVAILABLE.clone_into(&mut now.status);
             now.reason = Some("the launcher of sandboxes has ended. Restart the server.".to_owned());
         }
         now
+    }
+
+    /// A descriptor that becomes readable when functions have ceased to run for good, if that can be.
+    ///
+    /// # Errors
+    /// When no more descriptors can be had.
+    pub fn lost(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.irreplaceable().map(OwnedFd::try_clone).transpose()
+    }
+
+    /// The launcher, where there cannot be another.
+    fn irreplaceable(&self) -> Option<&OwnedFd> {
+        let runs = self.functions.reason.is_none();
+        self.launcher.as_ref().filter(|_| runs && self.functions.tier == Tier::A1.to_string())
     }
 }
 

@@ -155,6 +155,14 @@ impl Server {
         self.shared.functions.now()
     }
 
+    /// A descriptor that becomes readable when functions have ceased to run for good, if that can be.
+    ///
+    /// # Errors
+    /// When no more descriptors can be had.
+    pub fn lost(&self) -> std::io::Result<Option<std::os::fd::OwnedFd>> {
+        self.shared.functions.lost()
+    }
+
     /// Where a client of this machine reaches it.
     #[must_use]
     pub fn url(&self) -> String {

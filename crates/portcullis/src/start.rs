@@ -1,8 +1,9 @@
 //! `portcullis start`: serves until told to stop.
 
-use std::{process, time::Duration};
+use std::{os::fd::OwnedFd, process, time::Duration};
 
 use anyhow::Context as _;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     cli::Failure,
@@ -16,10 +17,16 @@ use crate::{
 /// Exit code of a server that was not let finish.
 const CUT_OFF: i32 = 1;
 
-/// Serves until SIGTERM or SIGINT.
+/// What is said last when functions have ceased to run for good.
+const LOST: &str = "the launcher of sandboxes has ended, and every function with it. This server has no privilege left to \
+                    start another: start the server again, or have it restarted when it fails (systemd: \
+                    Restart=on-failure)";
+
+/// Serves until SIGTERM or SIGINT, or until functions can never run again: nothing but a new start mends that, and
+/// whatever keeps the server running knows an end better than an answer of health.
 ///
 /// # Errors
-/// When the server cannot start; wrong usage for an unusable log filter.
+/// When the server cannot start, or ends of its own accord; wrong usage for an unusable log filter.
 pub fn run(settings: &Settings) -> Result<(), Failure> {
     log::start(&settings.log, settings.log_format).map_err(Failure::usage)?;
     for note in &settings.translations {
@@ -40,19 +47,37 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         signals.block_on(server.stop());
         return Err(error.into());
     }
-    signals.block_on(async move {
-        stops.next().await;
+    let lost = server.lost().context("the launcher of sandboxes cannot be watched")?;
+    let is_lost = signals.block_on(async move {
+        let is_lost = tokio::select! {
+            () = stops.next() => false,
+            () = readable(lost) => true,
+        };
+        if is_lost {
+            tracing::error!("{LOST}");
+        }
         tracing::info!("stopping; requests in flight are finished first, a second signal ends at once");
         let stopped = server.stop();
         tokio::select! {
             () = stopped => {}
             () = stops.next() => process::exit(CUT_OFF),
         }
+        is_lost
     });
     // The blocking reads of signals hold nothing worth waiting for.
     drop(entered);
     signals.shutdown_timeout(Duration::ZERO);
-    Ok(())
+    if is_lost { Err(anyhow::anyhow!(LOST).into()) } else { Ok(()) }
+}
+
+/// Waits until a descriptor is readable; without one, for ever.
+#[expect(deprecated, reason = "the successor is unsafe for types that change their descriptor; an `OwnedFd` does not")]
+async fn readable(descriptor: Option<OwnedFd>) {
+    let watched = descriptor.and_then(|descriptor| AsyncFd::with_interest(descriptor, Interest::READABLE).ok());
+    match watched {
+        Some(watched) => drop(watched.readable().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// What keeps functions apart is said at every start, and what somebody could come to regret.
