@@ -36,6 +36,10 @@ use crate::{
 
 /// Connections a runtime may have at once; more wait until one is closed.
 const CONNECTIONS_MAX: usize = 32;
+/// Received and not yet used on all connections of one environment together, and what waits to be written there, bytes.
+/// One whole answer, and the longest head there is on two more connections; a function that wants more loses the
+/// connection it wants it on.
+const HELD_BYTES_MAX: usize = RESULT_BYTES_MAX + 2 * head::HEAD_BYTES_MAX;
 /// Reads and requests dealt with before others get the processor.
 const WORK_MAX: usize = 256;
 
@@ -263,6 +267,9 @@ impl Http {
                 }
                 Ok(None) => {}
                 Err(Need::More(wanted)) => {
+                    if !self.has_room(at, wanted) {
+                        return Drive::Gone;
+                    }
                     let Some(connection) = self.connections.get_mut(at) else { return Drive::Gone };
                     match connection.read(wanted) {
                         Ok(Read::Some) => {}
@@ -273,6 +280,18 @@ impl Http {
                 Err(Need::Nothing) => {}
             }
         }
+    }
+
+    /// Whether a connection may read `wanted` bytes more.
+    fn has_room(&self, at: usize, wanted: usize) -> bool {
+        let Some(inbox) = self.connections.get(at).map(|connection| &connection.inbox) else { return false };
+        let grows = inbox.room(wanted).saturating_sub(inbox.held_bytes());
+        grows == 0 || self.held_bytes().saturating_add(grows) <= HELD_BYTES_MAX
+    }
+
+    /// Memory that all connections take, bytes.
+    fn held_bytes(&self) -> usize {
+        self.connections.iter().fold(0, |sum, connection| sum.saturating_add(connection.held_bytes()))
     }
 
     /// Hands the event over if this connection waits for one.
@@ -346,6 +365,11 @@ impl Http {
             connection.reply(&Reply::malformed(), false);
             return Ok(None);
         };
+        if head.length != Length::Exact(0) && head.method != "POST" {
+            // Nothing that is asked for so has a body. What comes is not read: it has no place to go to.
+            connection.reply(&Reply::malformed(), false);
+            return Ok(None);
+        }
         let asks = self.machine.route(&head);
         let Some(connection) = self.connections.get_mut(at) else { return Err(Need::Nothing) };
         if head.expects && head.length != Length::Exact(0) {
@@ -434,7 +458,7 @@ impl Http {
         if ending.is_some() {
             self.machine.answered();
             self.due = None;
-            self.connections.iter_mut().for_each(|connection| connection.delivering = false);
+            self.connections.iter_mut().for_each(Connection::forget_event);
         }
         self.connections.get_mut(at)?.reply(&reply, keeps);
         ending.map(Step::Ending)
@@ -495,6 +519,20 @@ impl Connection {
 
     fn attach(&mut self) -> io::Result<()> {
         self.socket.attach(!self.outbox.is_done())
+    }
+
+    /// The event has been answered. Whoever has not read it whole by then will not.
+    fn forget_event(&mut self) {
+        if std::mem::replace(&mut self.delivering, false) && !self.outbox.is_done() {
+            self.outbox.begin();
+            self.closes = true;
+        }
+    }
+
+    /// Memory it takes, bytes.
+    fn held_bytes(&self) -> usize {
+        let collected = self.request.as_ref().map_or(0, |request| request.collected.capacity());
+        self.inbox.held_bytes().saturating_add(self.outbox.held_bytes()).saturating_add(collected)
     }
 
     fn reply(&mut self, reply: &Reply, keeps: bool) {
@@ -561,8 +599,17 @@ impl Request {
             self.too_large = self.asks.is_ok();
             self.collected = Vec::new();
         } else {
+            let (have, all) = (self.collected.capacity(), self.collected.len().saturating_add(piece.len()));
+            if all > have {
+                // Twice as much each time, but never more than the longest answer takes.
+                let room = have.saturating_mul(2).clamp(all, RESULT_BYTES_MAX.max(all));
+                self.collected.reserve_exact(room.saturating_sub(self.collected.len()));
+            }
             self.collected.extend_from_slice(&piece);
         }
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,12 +59,7 @@ impl Inbox {
     }
 
     /// The same from a socket to which descriptors may have been sent; they go to `held` and stay open.
-    pub(crate) fn receive(
-        &mut self,
-        from: BorrowedFd<'_>,
-        wanted: usize,
-        held: &mut Vec<OwnedFd>,
-    ) -> io::Result<Read> {
+    pub(crate) fn receive(&mut self, from: BorrowedFd<'_>, wanted: usize, held: &mut Vec<OwnedFd>) -> io::Result<Read> {
         self.make_room(wanted);
         let length = self.bytes.len();
         let room = self.bytes.capacity().saturating_sub(length).min(RECEIVED_BYTES_MAX);
@@ -91,12 +86,26 @@ impl Inbox {
                 self.at = 0;
             }
         }
-        let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
-        // The last bytes of something large must not double the room it takes.
-        let least = if self.bytes.len() > KEPT_BYTES { wanted.max(1) } else { wanted.max(READ_BYTES) };
-        if spare < least {
-            self.bytes.reserve(wanted.max(READ_BYTES));
+        let more = self.room(wanted).saturating_sub(self.bytes.len());
+        if more > self.bytes.capacity().saturating_sub(self.bytes.len()) {
+            self.bytes.reserve_exact(more);
         }
+    }
+
+    /// Memory it will take once there is room for `wanted` bytes, or for a read of the usual size; at least.
+    pub(crate) fn room(&self, wanted: usize) -> usize {
+        let (has, length) = (self.bytes.capacity(), self.bytes.len());
+        // The last bytes of something large must not double the room it takes.
+        let least = if length > KEPT_BYTES { wanted.max(1) } else { wanted.max(READ_BYTES) };
+        if has.saturating_sub(length) >= least {
+            return has;
+        }
+        length.saturating_add(wanted.max(READ_BYTES)).max(has.saturating_mul(2))
+    }
+
+    /// Memory it takes, bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Marks bytes at the front as used.

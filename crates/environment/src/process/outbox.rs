@@ -46,6 +46,11 @@ impl Outbox {
         self.sent >= self.head.len().saturating_add(self.body.len())
     }
 
+    /// Memory it takes, bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.head.capacity().saturating_add(self.body.len())
+    }
+
     /// Writes what goes at once.
     ///
     /// # Errors

@@ -35,8 +35,7 @@ pub(super) fn receive(from: BorrowedFd<'_>, buffer: &mut [u8], held: &mut Vec<Ow
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let received =
-        rustix::io::retry_on_intr(|| recvmsg(from, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
+    let received = rustix::io::retry_on_intr(|| recvmsg(from, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {
             held.extend(rights);
