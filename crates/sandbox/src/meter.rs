@@ -164,9 +164,10 @@ mod tests {
     #[test]
     fn what_children_and_their_children_hold_is_counted_and_the_first_is_not() {
         // A shell with 8 MiB in a variable, and its fork.
-        let hold = "x=$(head -c 8388608 /dev/zero | tr '\\0' x); (echo held; read y) & echo held; wait";
+        // A background process reads from nowhere unless told: the pipe of ours keeps both waiting.
+        let hold = "x=$(head -c 8388608 /dev/zero | tr '\\0' x); (echo held; read y <&4) & echo held; wait";
         let mut child = Command::new("/bin/sh")
-            .args(["-c", "sh -c \"$HOLD\" & wait; exit 0"])
+            .args(["-c", "exec 4<&0; sh -c \"$HOLD\" & wait; exit 0"])
             .env("HOLD", hold)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
