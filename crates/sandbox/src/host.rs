@@ -54,9 +54,11 @@ const SANDBOXES_MAX: usize = 8_192;
 /// above all entering a control group, which may take milliseconds) is then paid before anybody waits for it.
 const BLANKS: usize = 2;
 
-/// Weight of a sandbox while it is made, when somebody waits for it, and while it dies, when what it holds is waited for.
-/// Its own may be a hundredth of the usual, and its own kind may be a thousand processes strong.
+/// Weight of a sandbox while it is made, when somebody waits for it. Its own may be a hundredth of the usual.
 const URGENT_WEIGHT: u32 = 10_000;
+/// Weight of a sandbox while it dies: about that of a small function. Nobody waits for its end, and a thousand processes
+/// that die must not stand in the way of those that work.
+const DYING_WEIGHT: u32 = 10;
 
 /// What a host does when nothing is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,7 +381,7 @@ impl Sandbox {
             && let Some(group) = &self.group
             && channel::readable_within(process, 0) == Ok(false)
         {
-            group.hasten(URGENT_WEIGHT);
+            group.hasten(DYING_WEIGHT);
         }
     }
 

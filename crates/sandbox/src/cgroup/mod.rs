@@ -374,8 +374,8 @@ impl Group {
         }
     }
 
-    /// Gives what is to die here all the processor time there is: no cap any more, and `weight`. As far as it goes:
-    /// without it dying merely takes longer.
+    /// Gives what is to die here a share of the processor that does not keep it from dying: no cap any more, and `weight`.
+    /// As far as it goes: without it dying merely takes longer.
     pub fn hasten(&self, weight: u32) {
         let limits = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: weight };
         for hierarchy in self.hierarchies.iter().filter(|found| found.controllers.contains(&Controller::Cpu)) {
