@@ -76,20 +76,7 @@ const DONE: u8 = 128;
 const REPORT: u8 = 129;
 const FAILED: u8 = 130;
 
-/// The order is the wire's.
-const MECHANISMS: [Mechanism; 11] = [
-    Mechanism::Namespaces,
-    Mechanism::OwnRoot,
-    Mechanism::UniqueUid,
-    Mechanism::Network,
-    Mechanism::Capabilities,
-    Mechanism::NoNewPrivileges,
-    Mechanism::Seccomp,
-    Mechanism::Landlock,
-    Mechanism::MemoryLimit,
-    Mechanism::ProcessLimit,
-    Mechanism::CpuLimit,
-];
+/// The order is the wire's, as [`Mechanism::ALL`] is for mechanisms: both ends are the same program.
 const TIERS: [Tier; 4] = [Tier::C, Tier::B, Tier::A2, Tier::A1];
 
 impl Command {
@@ -144,7 +131,7 @@ impl Reply {
                 writer.byte(place(&TIERS, report.tier)?);
                 writer.byte(u8::try_from(report.probes.len()).map_err(|_| Malformed)?);
                 for probe in &report.probes {
-                    writer.byte(place(&MECHANISMS, probe.mechanism)?);
+                    writer.byte(place(&Mechanism::ALL, probe.mechanism)?);
                     let (found, text) = match &probe.outcome {
                         Ok(text) => (1, text),
                         Err(text) => (0, text),
@@ -305,7 +292,7 @@ impl<'a> Reader<'a> {
     }
 
     fn probe(&mut self) -> Result<Probe, Malformed> {
-        let mechanism = *MECHANISMS.get(usize::from(self.byte()?)).ok_or(Malformed)?;
+        let mechanism = *Mechanism::ALL.get(usize::from(self.byte()?)).ok_or(Malformed)?;
         let outcome = match self.byte()? {
             1 => Ok(self.text()?),
             0 => Err(self.text()?),

@@ -43,7 +43,7 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// All of them, in the order of the report.
+    /// All of them, in the order of the report, and of the launcher's answer.
     pub const ALL: [Mechanism; 11] = [
         Mechanism::Namespaces,
         Mechanism::OwnRoot,

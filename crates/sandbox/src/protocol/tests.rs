@@ -28,8 +28,8 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let probe = (0..MECHANISMS.len(), any::<bool>(), "[ -~]{0,40}").prop_map(|(mechanism, found, text)| Probe {
-        mechanism: MECHANISMS[mechanism],
+    let probe = (0..Mechanism::ALL.len(), any::<bool>(), "[ -~]{0,40}").prop_map(|(mechanism, found, text)| Probe {
+        mechanism: Mechanism::ALL[mechanism],
         outcome: if found { Ok(text) } else { Err(text) },
     });
     prop_oneof![
