@@ -3,21 +3,7 @@
 use proptest::prelude::*;
 
 use crate::queue::{BODY_BYTES_MAX, CHANGE_ITEMS_MAX, Change, Delay, HEAD_BYTES_MAX, Lane, Message, PAGE_MAX, Quota};
-use crate::{Embedded, Error, Memory, Options, Store};
-
-macro_rules! engines {
-    ($($behaviour:ident)*) => {
-        mod memory {
-            $(#[test] fn $behaviour() { super::$behaviour(&super::Memory::new()); })*
-        }
-        mod embedded {
-            $(#[test] fn $behaviour() {
-                let dir = tempfile::tempdir().unwrap();
-                super::$behaviour(&super::Embedded::open(dir.path(), super::Options::default()).unwrap());
-            })*
-        }
-    };
-}
+use crate::{Embedded, Error, Memory, Options, Store, suite::engines};
 
 engines! {
     messages_wait_in_their_lane_by_time_and_arrival
@@ -26,6 +12,7 @@ engines! {
     lanes_are_paged_in_their_order
     an_account_has_a_quota_and_others_do_not_feel_it
     a_full_queue_can_exchange_one_message_for_another
+    a_message_named_twice_for_removal_makes_room_once
     limits_are_held
     many_senders_lose_no_message
 }
@@ -102,6 +89,18 @@ fn lanes_are_paged_in_their_order(store: &dyn Store) {
     sorted.sort();
     assert_eq!(seen, sorted);
     assert_eq!(seen.len(), 6);
+}
+
+fn a_message_named_twice_for_removal_makes_room_once(store: &dyn Store) {
+    let quota = Quota { messages_max: 2, bytes_max: 100 };
+    store.change_queue(add(vec![message("f", 1, "a"), message("f", 1, "b")])).unwrap();
+    let sequence = store.queue_waiting(&lane("1", "f"), 1).unwrap()[0].sequence;
+    let exchange = |added: usize| {
+        let add = vec![message("f", 1, "c"); added];
+        store.change_queue(Change { add, remove: vec![sequence, sequence], quota, ..Change::default() })
+    };
+    assert!(matches!(exchange(2), Err(Error::Crowded)));
+    exchange(1).unwrap();
 }
 
 fn an_account_has_a_quota_and_others_do_not_feel_it(store: &dyn Store) {

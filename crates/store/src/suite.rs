@@ -8,6 +8,7 @@ use crate::{
     Range, Store, limits,
 };
 
+/// Each behaviour as a test of every engine; the caller has `Memory`, `Embedded` and `Options` in scope.
 macro_rules! engines {
     ($($behaviour:ident)*) => {
         mod memory {
@@ -21,6 +22,7 @@ macro_rules! engines {
         }
     };
 }
+pub(crate) use engines;
 
 engines! {
     a_put_is_read_back_with_its_version

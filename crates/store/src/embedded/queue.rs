@@ -1,5 +1,7 @@
 //! The statements on messages. Bodies lie apart, so that putting a message off does not rewrite them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::Error;
@@ -14,12 +16,14 @@ pub(super) fn fits(connection: &Connection, change: &Change) -> Result<bool, Err
     let mut accounts: Vec<&str> = change.add.iter().map(|message| message.lane.account.as_str()).collect();
     accounts.sort_unstable();
     accounts.dedup();
+    // One named twice goes once.
+    let removed: BTreeSet<u64> = change.remove.iter().copied().collect();
     for account in accounts {
         let (mut messages, mut bytes) = total(connection, account)?;
-        for sequence in &change.remove {
-            if let Some(removed) = counted(connection, *sequence)?.filter(|(owner, _)| owner == account) {
+        for sequence in &removed {
+            if let Some((_, size)) = counted(connection, *sequence)?.filter(|(owner, _)| owner == account) {
                 messages = messages.saturating_sub(1);
-                bytes = bytes.saturating_sub(removed.1);
+                bytes = bytes.saturating_sub(size);
             }
         }
         let added = change.add.iter().filter(|message| message.lane.account == account);
