@@ -68,6 +68,9 @@ impl Server {
     /// A sentence for the user, ending with what to do: the address or the data directory is in use, the data is
     /// damaged, a socket or thread cannot be had.
     pub fn start(settings: &Settings, begun: Begun) -> anyhow::Result<Self> {
+        if let Err(error) = sandbox::take_short_turns() {
+            tracing::debug!(%error, "the host keeps to its usual turns: answers take longer when cores are short");
+        }
         raise_descriptor_limit();
         let store = open_store(&settings.data_dir)?;
         let vault = Arc::new(Vault::open(&settings.data_dir).context("the key of the data directory cannot be used")?);

@@ -7,7 +7,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, Gid, Uid},
 };
 
-use crate::{landlock, privileges, seccomp::Filter};
+use crate::{landlock, privileges, seccomp::Filter, turns};
 
 /// The first descriptor a function does not get: it has input, output, errors and the socket of its frames.
 const DESCRIPTORS: u32 = 4;
@@ -57,6 +57,7 @@ pub(crate) struct Confinement<'a> {
 pub(crate) fn in_child(confinement: &Confinement) -> Result<(), (&'static str, Errno)> {
     // Nothing is lost where it cannot be written: whether there is a limit of memory is decided elsewhere.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let _ = turns::take(turns::FUNCTION);
     // A session of its own has no terminal. A process that leads one already is as well off.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));

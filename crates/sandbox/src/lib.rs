@@ -41,6 +41,7 @@ mod seccomp;
 mod serve;
 mod status;
 mod sys;
+mod turns;
 
 pub use exec::{EXEC_BYTES_MAX, Exec};
 pub use frames::{frame_pair, refuses_descriptors};
@@ -49,6 +50,7 @@ pub use meter::{InUse, Meter};
 pub use report::{Mechanism, Probe, Report, Tier};
 pub use serve::serve;
 pub use status::{Exit, exit, exit_and_step};
+pub use turns::take_short_turns;
 
 /// First argument with which this program is a launcher.
 pub const LAUNCHER_ARGUMENT: &str = "launcher";
