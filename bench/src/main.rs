@@ -26,6 +26,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::load::{Limits, Sample, Target};
 use crate::process::{Answering, Started};
 
+/// As in the server: memory that grows here would grow there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The core that answers and the core that asks.
 const ANSWERING_CORE: usize = 0;
 const ASKING_CORE: usize = 1;
@@ -45,6 +49,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // As the server does.
+    let _ = sandbox::take_short_turns();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
         Some((command, rest)) if command == "responder" => responder::run(rest),

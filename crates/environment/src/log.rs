@@ -107,7 +107,7 @@ impl Log {
 
     /// Takes text up to the end of a line or the beginning of a record; gives what is left.
     fn feed_line<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
-        let end = chunk.iter().position(|byte| *byte == b'\n' || *byte == RECORD_MARK[0]);
+        let end = memchr::memchr2(b'\n', RECORD_MARK[0], chunk);
         let (text, rest) = chunk.split_at_checked(end.unwrap_or(chunk.len())).unwrap_or((chunk, &[]));
         self.keep(text);
         match rest.split_first() {

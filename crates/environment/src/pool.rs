@@ -46,6 +46,10 @@ const WAITERS_SHARE_MAX: usize = WAITERS_MAX / 2;
 const BURIAL_S_MAX: u64 = 10;
 /// What a standby costs, bytes: its private memory and what the host keeps for its sandbox.
 const STANDBY_BYTES: u64 = 8 * 1_024 * 1_024;
+/// How long a bad end is held against a function, milliseconds.
+const DISTRUSTED_MS: u64 = 60_000;
+/// Functions it is held against at a time.
+const DISTRUSTED_MAX: usize = 1_024;
 /// Standbys on one node, whatever memory it has.
 const STANDBYS_MAX: u64 = 64;
 
@@ -179,7 +183,20 @@ struct State {
     served: HashMap<EnvironmentId, Vec<Guard>>,
     requests: HashMap<Ticket, (EnvironmentKey, oneshot::Sender<Grant>)>,
     failures: HashMap<EnvironmentKey, Failed>,
+    /// Functions of which an environment has ended badly, and until when that is held against them.
+    distrusted: HashMap<EnvironmentKey, u64>,
     ticket: Ticket,
+}
+
+impl State {
+    /// An environment of this function has timed out, crashed, or could not be loaded: until it has answered, the next one
+    /// takes what time others leave it. Otherwise a function that is killed and called again and again would have the
+    /// first milliseconds of every start to itself.
+    fn distrust(&mut self, key: &EnvironmentKey, now_ms: u64) {
+        if self.distrusted.len() < DISTRUSTED_MAX || self.distrusted.contains_key(key) {
+            self.distrusted.insert(key.clone(), now_ms + DISTRUSTED_MS);
+        }
+    }
 }
 
 impl Shared {
@@ -223,6 +240,7 @@ impl Shared {
                 served: HashMap::new(),
                 requests: HashMap::new(),
                 failures: HashMap::new(),
+                distrusted: HashMap::new(),
                 ticket: 0,
             }),
         }
@@ -423,6 +441,11 @@ impl Shared {
         }
     }
 
+    /// Whether an environment of this function has ended badly lately.
+    fn is_distrusted(&self, revision: &Arc<Revision>) -> bool {
+        self.lock().distrusted.contains_key(&EnvironmentKey(Arc::clone(revision)))
+    }
+
     /// An environment that was to be given out is not there: a mistake of ours, which must not hold its place for ever.
     fn write_off(self: &Arc<Shared>, id: EnvironmentId) {
         tracing::error!(id, "an execution environment was lost");
@@ -434,6 +457,9 @@ impl Shared {
     pub(crate) fn release(self: &Arc<Shared>, environment: Box<Environment>, healthy: bool) {
         let (id, now_ms) = (environment.id, self.clock.now_ms());
         self.decide(|state, effects| {
+            if !healthy {
+                state.distrust(&EnvironmentKey(Arc::clone(&environment.revision)), now_ms);
+            }
             state.parked.insert(id, environment);
             state.machine.finished(id, healthy, now_ms, effects);
         });
@@ -461,6 +487,7 @@ impl Shared {
             if state.failures.len() > 1_000 {
                 state.failures.clear();
             }
+            state.distrusted.retain(|_, until_ms| now_ms < *until_ms);
         });
     }
 

@@ -42,6 +42,13 @@ use crate::{
 const QUICK: Duration = Duration::from_millis(2);
 /// How long a reader of a streamed answer may take for what is left of it after its function has ended.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
+/// How much output is read at a time, bytes. A pipe holds a quarter of it unless it has been enlarged, so all that was written
+/// before an answer is in it.
+const OUTPUT_BYTES: usize = 256 * 1_024;
+/// For how long output is left in its pipe once some was read, while a function is at work. Who writes without end is held up
+/// by it, though far above the rate that a log takes ([`log`](crate::log)); the thread that reads it is there for others
+/// meanwhile.
+const OUTPUT_RESTS: Duration = Duration::from_millis(1);
 /// How often a running function's memory is looked at.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
 /// From when on a function that is at work, or loading, lets others go before it: an account whose functions take long, or
@@ -146,6 +153,8 @@ struct Exchange {
     look: Option<Instant>,
     /// Until when it is expected soon.
     quick: Instant,
+    /// Until when output is not looked at.
+    output_rests: Option<Instant>,
     /// Whether others go before it by now.
     gives_way: bool,
     /// What it ended in, once that is known; parts of a stream may still be on their way.
@@ -188,6 +197,8 @@ pub(crate) struct Environment {
     output_open: bool,
     exit: Descriptor,
     exited: bool,
+    /// Whether it goes after others until it has answered.
+    goes_last: bool,
     process: Arc<dyn Process>,
     clock: Monotonic,
     memory_read_ms: u64,
@@ -233,6 +244,7 @@ impl Environment {
             output_open: true,
             exit: Descriptor::new(process.watch()?),
             exited: false,
+            goes_last: false,
             process: Arc::clone(&process),
             clock,
             memory_read_ms: 0,
@@ -243,6 +255,13 @@ impl Environment {
     /// Makes a standby the environment of a function.
     pub(crate) fn assign(&mut self, revision: Arc<Revision>, log: Log, lives_ms: u64) {
         (self.revision, self.log, self.lives_ms) = (revision, log, lives_ms);
+    }
+
+    /// Puts it behind others from now on, until it has answered or is put back.
+    pub(crate) fn go_last(&mut self, last: bool) {
+        if std::mem::replace(&mut self.goes_last, last) != last {
+            self.process.give_way(last);
+        }
     }
 
     /// Moves the sockets to the current runtime; costs nothing when they are there.
@@ -357,7 +376,8 @@ impl Environment {
 
     fn begin(&mut self, deadline: Instant) {
         let quick = Instant::now() + QUICK;
-        self.exchange = Some(Exchange { deadline, look: None, quick, gives_way: false, ending: None });
+        let gives_way = self.goes_last;
+        self.exchange = Some(Exchange { deadline, look: None, quick, output_rests: None, gives_way, ending: None });
     }
 
     /// Goes on with the exchange that has begun, on the current runtime, and ends it. The way to an answer whose first
@@ -380,8 +400,10 @@ impl Environment {
                 self.exit.detach();
             }
             // What is about to end may take all the time others leave it: of many processes each takes long to die.
-            let goes_on = matches!(ending, Ending::Hello | Ending::Ready | Ending::Result(_) | Ending::Failed { .. });
-            if exchange.gives_way && goes_on {
+            let answered = matches!(ending, Ending::Result(_) | Ending::Failed { .. });
+            self.goes_last &= !answered;
+            let goes_on = answered || matches!(ending, Ending::Hello | Ending::Ready);
+            if exchange.gives_way && goes_on && !self.goes_last {
                 self.process.give_way(false);
             }
         }
@@ -473,8 +495,9 @@ impl Environment {
         let Environment { frames, http, speaks, output, output_open, exit, exited, exchange, .. } = self;
         let exchange = exchange.as_ref()?;
         let deadline = exchange.deadline;
-        let watching = exchange.look.is_some();
-        let mut timer = pin!(tokio::time::sleep_until(exchange.look.unwrap_or(exchange.quick).min(deadline)));
+        let (watching, rests) = (exchange.look.is_some(), exchange.output_rests);
+        let next = exchange.look.unwrap_or(exchange.quick).min(deadline);
+        let mut timer = pin!(tokio::time::sleep_until(rests.map_or(next, |rests| rests.min(next))));
         let mut output_ready = false;
         let woken = poll_fn(|cx| {
             let mut woken = false;
@@ -489,7 +512,7 @@ impl Environment {
                 *exited = true;
                 woken = true;
             }
-            if watching && *output_open && matches!(output.poll(cx), Poll::Ready(Ok(()))) {
+            if watching && *output_open && rests.is_none() && matches!(output.poll(cx), Poll::Ready(Ok(()))) {
                 output_ready = true;
                 woken = true;
             }
@@ -500,13 +523,17 @@ impl Environment {
             // Its last words may still lie in a socket.
             self.woken();
         }
-        if output_ready {
-            self.drain_output();
-        }
         if woken && !watching {
             return None;
         }
+        if output_ready {
+            self.drain_output();
+        }
         let now = Instant::now();
+        if let Some(exchange) = &mut self.exchange {
+            let rests = exchange.output_rests.filter(|rests| now < *rests);
+            exchange.output_rests = if output_ready { Some(now + OUTPUT_RESTS) } else { rests };
+        }
         if now >= deadline {
             return (!woken).then_some(Ending::TimedOut);
         }
@@ -649,35 +676,35 @@ impl Environment {
         }
     }
 
-    /// Reads once; `false` when there is nothing more now.
-    fn read_output(&mut self) -> bool {
+    /// Reads once; gives how many bytes came, or `None` when there is nothing more now.
+    fn read_output(&mut self) -> Option<usize> {
         let mut chunk = [0u8; 16 * 1_024];
         let Ok(output) = self.output.fd() else {
             self.output_open = false;
-            return false;
+            return None;
         };
-        match rustix::io::read(output, &mut chunk) {
+        match rustix::io::retry_on_intr(|| rustix::io::read(output, &mut chunk)) {
             Ok(read) if read > 0 => {
                 self.feed(chunk.get(..read).unwrap_or_default());
-                true
+                Some(read)
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::AGAIN) => false,
+            Err(Errno::AGAIN) => None,
             // An environment without a log serves nobody any more.
             _ => {
                 self.output_open = false;
-                false
+                None
             }
         }
     }
 
-    /// Takes what is in the pipe now. All a runtime wrote before its answer is there when the answer is.
+    /// Takes what is in the pipe now, and no more, for somebody may keep writing. All a runtime wrote before its answer is
+    /// there when the answer is.
     pub(crate) fn drain_output(&mut self) {
-        // A pipe holds 64 KiB unless enlarged; somebody who keeps writing is not waited for.
-        for _ in 0..64 {
-            if !self.read_output() {
-                return;
-            }
+        let mut taken = 0;
+        while taken < OUTPUT_BYTES
+            && let Some(read) = self.read_output()
+        {
+            taken += read;
         }
     }
 

@@ -103,6 +103,7 @@ impl Shared {
                 let (function, account) = (&key.0.function, &key.0.account);
                 tracing::info!(function, account, "a function could not be loaded: {}", failed.failure);
                 self.decide(|state, effects| {
+                    state.distrust(&key, now_ms);
                     state.failures.insert(key, failed);
                     state.machine.init_failed(id, now_ms, effects);
                 });
@@ -145,7 +146,10 @@ impl Shared {
         };
         let Plan { speaks, load, lives_ms, banner, .. } = plan;
         match self.take_over(id, Arc::clone(revision), launched, speaks, log, lives_ms) {
-            Ok((environment, unserved)) => self.load(environment, unserved, &load, banner, limit).await,
+            Ok((mut environment, unserved)) => {
+                environment.go_last(self.is_distrusted(revision));
+                self.load(environment, unserved, &load, banner, limit).await
+            }
             Err(error) => {
                 let text = format!("the execution environment could not start: {error}");
                 Start::Failed(Failure::Unavailable(text).into())
@@ -167,6 +171,8 @@ impl Shared {
             (state.processes.get(&id).cloned(), state.unserved.remove(&id))
         };
         let Some(process) = process.filter(|_| standby.is_usable()) else { return Start::Unusable };
+        // Whoever goes last has no weight that could be set.
+        standby.go_last(false);
         let log = new_log(revision);
         let assigned = {
             let (shared, revision) = (Arc::clone(self), Arc::clone(revision));
@@ -185,6 +191,7 @@ impl Shared {
         match assigned {
             Ok(Ok(Ok(plan))) => {
                 standby.assign(Arc::clone(revision), log, plan.lives_ms);
+                standby.go_last(self.is_distrusted(revision));
                 self.load(standby, unserved, &plan.load, plan.banner, limit).await
             }
             Ok(Ok(Err(error))) => {
@@ -306,6 +313,8 @@ impl Shared {
         let revision = Arc::new(blank_revision(standby_mb(class)));
         let log = new_log(&revision);
         let (mut environment, unserved) = self.take_over(id, revision, launched, Speaks::Frames, log, u64::MAX)?;
+        // Nobody waits for it.
+        environment.go_last(true);
         match environment.greet(Instant::now() + Duration::from_millis(INIT_MS_MAX)).await {
             Ending::Hello => Ok((environment, unserved)),
             other => Err(io::Error::other(format!("it did not greet: {other:?}"))),
