@@ -45,6 +45,8 @@ pub(crate) struct Confinement<'a> {
     pub gid: u32,
     pub files: &'a landlock::Rules<'a>,
     pub calls: &'a Filter,
+    /// Size of the largest file it may write, bytes; `None` where the file system it writes to has a size of its own.
+    pub file_bytes_max: Option<u64>,
 }
 
 /// Gives up everything: limits, groups, user, capabilities, files, calls, signals. Afterwards `execve` is all there is
@@ -61,7 +63,7 @@ pub(crate) fn in_child(confinement: &Confinement) -> Result<(), (&'static str, E
     // A session of its own has no terminal. A process that leads one already is as well off.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    limit_resources().map_err(|errno| ("limit resources", errno))?;
+    limit_resources(confinement.file_bytes_max).map_err(|errno| ("limit resources", errno))?;
     privileges::empty_bounding_set().map_err(|errno| ("empty the bounding set", errno))?;
     rustix::thread::clear_ambient_capability_set().map_err(|errno| ("clear ambient capabilities", errno))?;
     become_user(confinement.uid, confinement.gid)?;
@@ -76,8 +78,9 @@ pub(crate) fn in_child(confinement: &Confinement) -> Result<(), (&'static str, E
 }
 
 /// Never raises a hard limit: that takes a privilege, and whoever set a lower one meant it.
-fn limit_resources() -> Result<(), Errno> {
-    for &(resource, soft, hard) in LIMITS {
+fn limit_resources(file_bytes_max: Option<u64>) -> Result<(), Errno> {
+    let files = file_bytes_max.map(|bytes| (Resource::Fsize, bytes, Some(bytes)));
+    for (resource, soft, hard) in LIMITS.iter().copied().chain(files) {
         let now = rustix::process::getrlimit(resource);
         let least = |limit: u64| now.maximum.map_or(limit, |maximum| maximum.min(limit));
         let maximum = hard.map_or(now.maximum, |hard| Some(least(hard)));

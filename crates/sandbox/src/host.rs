@@ -10,7 +10,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -24,41 +23,34 @@ use crate::{
     cgroup::{Group, Groups, Limits, PROCESSES_MAX},
     channel,
     confine::Confinement,
-    exec::Exec,
     fault::{At, Fault, IntoErrno},
     identity::{INNER_GID, INNER_UID, Identities, Identity},
     inside::{self, Ends},
     landlock,
     protocol::{Command, Reply},
     root::{self, Base},
+    sandboxes::{self, SETUP_MS_MAX},
     seccomp::Filter,
-    status, sys,
+    sys,
 };
 
 /// Memory limit of a sandbox that waits for what it is for.
 const BLANK_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// How ready the kernel is to kill a sandbox when the whole host runs out of memory (-1,000 to 1,000): before the
 /// server and before the launcher.
-const OOM_SCORE: &str = "500";
-/// Longest that a sandbox may take to set itself up.
-const SETUP_MS_MAX: i64 = 5_000;
-/// Longest that is waited, in all, for killed sandboxes where there is nothing else to do: after the trial and at the
-/// end. Less than the server waits for the launcher to end.
-const END_MS_MAX: u64 = 3_000;
-/// How often those are looked at.
-const END_POLL: Duration = Duration::from_micros(500);
+pub(crate) const OOM_SCORE: &str = "500";
 /// Most sandboxes at a time.
-const SANDBOXES_MAX: usize = 8_192;
+pub(crate) const SANDBOXES_MAX: usize = 8_192;
 
 /// How many sandboxes are kept ready for they do not know what. Most of what a sandbox costs (namespaces, a root, and
 /// above all entering a control group, which may take milliseconds) is then paid before anybody waits for it.
 const BLANKS: usize = 2;
 
 /// Weight of a sandbox while it is made, when somebody waits for it. Its own may be a hundredth of the usual.
-const URGENT_WEIGHT: u32 = 10_000;
+pub(crate) const URGENT_WEIGHT: u32 = 10_000;
 /// Weight of a sandbox while it dies: about that of a small function. Nobody waits for its end, and a thousand processes
 /// that die must not stand in the way of those that work.
-const DYING_WEIGHT: u32 = 10;
+pub(crate) const DYING_WEIGHT: u32 = 10;
 
 /// What a host does when nothing is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +116,13 @@ impl Host {
             next_group: 1,
             buffer: channel::Buffer::new(),
         }
+    }
+
+    /// Ends everything, but gives the control groups to whoever makes sandboxes in another way.
+    pub(crate) fn dissolve(mut self) -> Option<Groups> {
+        let groups = self.groups.take();
+        self.end();
+        groups
     }
 
     /// Whether each sandbox is somebody else on the host.
@@ -228,6 +227,7 @@ impl Host {
                         gid: INNER_GID,
                         files: &landlock::OWN_ROOT,
                         calls: &self.calls,
+                        file_bytes_max: None,
                     },
                     has_root: identity.has_root(),
                     entrances,
@@ -310,63 +310,12 @@ impl Host {
         self.leftovers.extend(blanks.chain(std::mem::take(&mut self.sandboxes).into_values()));
         // All at once, so that they die beside each other.
         self.leftovers.iter_mut().for_each(Sandbox::kill);
-        self.wait(|host| {
-            host.clear_leftovers();
-            host.leftovers.is_empty()
+        sandboxes::wait(|| {
+            self.clear_leftovers();
+            self.leftovers.is_empty()
         });
         if let Some(groups) = &self.groups {
             groups.remove();
-        }
-    }
-
-    /// Waits, though not for ever, for something that comes of itself; whether it has come.
-    fn wait(&mut self, mut come: impl FnMut(&mut Host) -> bool) -> bool {
-        let until = Instant::now().checked_add(Duration::from_millis(END_MS_MAX));
-        loop {
-            if come(self) {
-                return true;
-            }
-            if until.is_none_or(|until| Instant::now() > until) {
-                return false;
-            }
-            std::thread::sleep(END_POLL);
-        }
-    }
-
-    /// Makes one sandbox with everything, up to the point at which a program would be executed, and clears it away.
-    ///
-    /// # Errors
-    /// The step that failed: of the launcher, of setting up, or of confining.
-    pub(crate) fn trial(&mut self) -> Result<(), Fault> {
-        let id = self.last.saturating_add(1);
-        // What cannot be executed anywhere: all mechanisms are on by the time that is found out.
-        let exec =
-            Exec { program: "/dev/null".into(), arguments: Vec::new(), environment: Vec::new(), directory: "/".into() };
-        let exec = exec.encode().map_err(|_| Fault::new("encode", Errno::INVAL))?;
-        let (ours, frames) = std::os::unix::net::UnixStream::pair().at("make a socket")?;
-        rustix::io::write(&ours, &exec).at("send what to run")?;
-        let (output_reader, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make a pipe")?;
-        let (ended, status) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make a pipe")?;
-        let request = Request { memory_bytes: 64 * 1024 * 1024, tmp_bytes: 1024 * 1024, ..Request::default() };
-        let made = self.launch(id, &request, Ends { frames: frames.into(), output, status });
-        let made = made.and_then(|files| {
-            let process = files.first().ok_or(Fault::new("share the process", Errno::IO))?;
-            channel::readable_within(process, SETUP_MS_MAX).at("wait for the sandbox")
-        });
-        let mut reaped = Ok(());
-        self.wait(|host| {
-            reaped = host.reap(id);
-            reaped.is_ok()
-        });
-        drop(output_reader);
-        made?;
-        reaped?;
-        match status::exit_and_step(&ended) {
-            (status::Exit::NotExecuted(errno), step) if step == "execve" && errno == Errno::ACCESS.raw_os_error() => {
-                Ok(())
-            }
-            (status::Exit::NotExecuted(errno), step) => Err(Fault::new(step, Errno::from_raw_os_error(errno))),
-            _ => Err(Fault::new("learn how it ended", Errno::IO)),
         }
     }
 }
@@ -395,25 +344,33 @@ impl Sandbox {
             waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).at("wait for the sandbox")?;
             self.process = None;
         }
-        if let Some(group) = &self.group {
-            // Process 1 ends after all others inside, so hardly anything can be left.
-            if !group.is_empty() {
-                group.kill();
-                return Err(Fault::new("empty the control group", Errno::AGAIN));
-            }
-            match group.remove() {
-                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                    return Err(Fault::new("remove the control group", Errno::AGAIN));
-                }
-                removed => removed.map_err(group_fault)?,
-            }
-            self.group = None;
-        }
+        clear_group(&mut self.group)?;
         if let Some(identity) = self.identity.take() {
             identities.give_back(identity);
         }
         Ok(())
     }
+}
+
+/// Removes a control group whose sandbox is dead.
+///
+/// # Errors
+/// `EAGAIN` while something is left in it.
+pub(crate) fn clear_group(group: &mut Option<Group>) -> Result<(), Fault> {
+    let Some(found) = group else { return Ok(()) };
+    // Process 1 ends after all others inside, so hardly anything can be left.
+    if !found.is_empty() {
+        found.kill();
+        return Err(Fault::new("empty the control group", Errno::AGAIN));
+    }
+    match found.remove() {
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+            return Err(Fault::new("remove the control group", Errno::AGAIN));
+        }
+        removed => removed.map_err(group_fault)?,
+    }
+    *group = None;
+    Ok(())
 }
 
 /// Tells a blank what it is for; gives the descriptors of [`Host::launch`].
@@ -472,7 +429,7 @@ fn clone_into(group: Option<&Group>) -> Result<(sys::Side, Vec<OwnedFd>), Fault>
 
 /// `/tmp` is memory and is charged to the function, so the limit has room for all of it: a file would otherwise end the
 /// function where AWS's would merely be on a disk. With a pid limit always; a cap or weight of 0 leaves those to the host.
-fn limits(request: &Request) -> Limits {
+pub(crate) fn limits(request: &Request) -> Limits {
     Limits {
         memory_bytes: request.memory_bytes.saturating_add(request.tmp_bytes),
         pids: PROCESSES_MAX,
@@ -482,7 +439,7 @@ fn limits(request: &Request) -> Limits {
 }
 
 /// The text tells which file; the number may be lost in it.
-fn group_fault(error: std::io::Error) -> Fault {
+pub(crate) fn group_fault(error: std::io::Error) -> Fault {
     let step = format!("control group: {error}");
     Fault::new(step, error.into_errno())
 }

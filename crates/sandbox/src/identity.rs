@@ -44,6 +44,12 @@ impl Identity {
         self.0.is_some()
     }
 
+    /// The two numbers in the launcher's own view, as users and as groups: the function's, and that of who sets the
+    /// sandbox up. `None` where all sandboxes are the same user.
+    pub(crate) fn outside(&self) -> Option<(u32, u32)> {
+        self.0.as_ref().map(|pair| (pair.function, pair.root))
+    }
+
     /// `uid_map` of the sandbox, in the launcher's numbers.
     pub(crate) fn uid_map(&self) -> String {
         self.map(INNER_UID)
@@ -96,6 +102,14 @@ impl Identities {
             }
         }
         Identities::Shared
+    }
+
+    /// The first of all numbers; `None` where there is one for all.
+    pub(crate) fn first(&self) -> Option<u32> {
+        match self {
+            Identities::Shared => None,
+            Identities::Unique { first, .. } => Some(*first),
+        }
     }
 
     fn unique(first: u32, slots: u32) -> Identities {

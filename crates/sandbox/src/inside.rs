@@ -115,7 +115,7 @@ fn hear(sync: &OwnedFd) -> Option<Purpose> {
     Some(Purpose { request, ends, code, layers })
 }
 
-fn tell(sync: &OwnedFd, reply: &Reply, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub(crate) fn tell(sync: &OwnedFd, reply: &Reply, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     channel::send(sync, &reply.encode().map_err(|_| Errno::INVAL)?, files)
 }
 
@@ -195,7 +195,7 @@ fn become_function(ends: &Ends, confinement: &Confinement<'_>) -> ! {
 }
 
 /// INVARIANT: none of the given descriptors has a number below 4; the launcher holds 0 to 3 itself, always.
-fn arrange(ends: &Ends) -> Result<Exec, (&'static str, Errno)> {
+pub(crate) fn arrange(ends: &Ends) -> Result<Exec, (&'static str, Errno)> {
     let placed = || {
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         sys::place(&null, 0)?;
@@ -223,7 +223,7 @@ fn read_exact(socket: &OwnedFd, mut bytes: &mut [u8]) -> Result<(), (&'static st
 }
 
 /// Runs it; comes back only when that fails.
-fn execute(exec: Exec) -> Errno {
+pub(crate) fn execute(exec: Exec) -> Errno {
     let Exec { program, arguments, environment, directory } = exec;
     let error =
         process::Command::new(program).args(arguments).env_clear().envs(environment).current_dir(directory).exec();

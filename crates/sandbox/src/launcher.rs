@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Rank, Report, Request, SandboxId, Usage,
+    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Rank, Report, Request, SandboxId, Tier, Usage,
     channel::{self, io_error},
     frames::frame_pair,
     protocol::{Command, Reply},
@@ -58,6 +58,8 @@ pub struct Launcher {
     report: OnceLock<Report>,
     /// To be provided as soon as it has.
     binds: Vec<(PathBuf, PathBuf)>,
+    /// Whether it may make sandboxes without namespaces.
+    weak: bool,
     child: Mutex<Child>,
     pidfd: OwnedFd,
     kills: Arc<Kills>,
@@ -91,10 +93,12 @@ impl Launcher {
             turn: Mutex::new(Turn { buffer: channel::Buffer::new(), next: FIRST_ID }),
             report: OnceLock::new(),
             binds: options.binds.clone(),
+            weak: options.weak_dir.is_some(),
         };
         let prepare = Command::Prepare {
             runtime_dir: options.runtime_dir.clone(),
             memory_bytes_total: options.memory_bytes_total,
+            weak_dir: options.weak_dir.clone(),
         };
         let prepare = prepare.encode().map_err(io::Error::other)?;
         channel::send(&launcher.channel, &prepare, &[]).map_err(io_error)?;
@@ -114,7 +118,11 @@ impl Launcher {
                 Err(error) => Err(error.to_string()),
             };
             let provided = told.and_then(|report| {
-                let binds = if report.tier >= crate::Tier::A2 { self.binds.as_slice() } else { &[] };
+                let binds = if report.tier >= Tier::A2 || self.weak && report.tier == Tier::B {
+                    self.binds.as_slice()
+                } else {
+                    &[]
+                };
                 for (host, inside) in binds {
                     let command = Command::Provide { host: host.clone(), inside: inside.clone() };
                     self.ask_in_turn(&mut turn, &command, &[]).map_err(|error| error.to_string())?;

@@ -37,11 +37,13 @@ mod protocol;
 mod report;
 mod root;
 mod rootless;
+mod sandboxes;
 mod seccomp;
 mod serve;
 mod status;
 mod sys;
 mod turns;
+mod weak;
 
 pub use exec::{EXEC_BYTES_MAX, Exec};
 pub use frames::{frame_pair, refuses_descriptors};
@@ -67,6 +69,14 @@ pub struct Options {
     pub binds: Vec<(PathBuf, PathBuf)>,
     /// Memory of all functions together, bytes; 0 leaves it to the host.
     pub memory_bytes_total: u64,
+    /// Where a host without namespaces is accepted ([`Tier::B`]): an existing directory in which each sandbox gets one
+    /// of its own for `/tmp`, named in `TMPDIR`. Everybody must be able to pass through the directories above it, above
+    /// [`Options::runtime_dir`] and above all code. `None` makes no sandboxes there.
+    ///
+    /// In such a sandbox paths are the host's: code, layers, `runtime_dir` and what is provided are seen where they lie
+    /// (so that both paths of a bind must be the same), nothing listens ([`Request::ports`] must be empty), and
+    /// [`Launcher::assign`] fails.
+    pub weak_dir: Option<PathBuf>,
 }
 
 /// What one sandbox is given. Holds no secret, for it passes through the launcher.

@@ -17,7 +17,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{AddressFamily, SocketType, socket},
-    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid},
+    process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid},
     thread::{CapabilitySet, CapabilitySets, Gid, Uid},
 };
 
@@ -92,7 +92,7 @@ fn limit_child_in(groups: &Groups) -> Result<(Group, OwnedFd), String> {
     let group = groups.create(TRIAL_GROUP, &limits).map_err(|error| error.to_string())?;
     let few = groups.version(Controller::Pids).is_some();
     let started = group.entrances().map_err(|error| error.to_string()).and_then(|entrances| {
-        match fork().map_err(|errno| format!("fork: {errno}"))? {
+        match sys::fork().map_err(|errno| format!("fork: {errno}"))? {
             sys::Side::Child => sys::exit_now(reach_limits(entrances, few)),
             sys::Side::Parent { pidfd, .. } => Ok(pidfd),
         }
@@ -111,7 +111,7 @@ fn reach_limits(entrances: Vec<OwnedFd>, few: bool) -> i32 {
     if entrances.into_iter().any(|entrance| rustix::io::write(entrance, b"0") != Ok(1)) {
         return limit_child::NOT_IN_GROUP;
     }
-    match few.then(fork) {
+    match few.then(sys::fork) {
         Some(Ok(sys::Side::Child)) => sys::exit_now(0),
         Some(Ok(sys::Side::Parent { pidfd, .. })) => {
             let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -204,25 +204,6 @@ impl Ended {
     }
 }
 
-/// Copies this process. A container's profile may hide `clone3`, and then it is just what is tried here that matters.
-#[expect(unsafe_code, reason = "neither the standard library nor rustix offers fork")]
-fn fork() -> Result<sys::Side, Errno> {
-    match sys::clone(0, None) {
-        Err(Errno::NOSYS) => {}
-        other => return other,
-    }
-    // SAFETY: takes no pointers. INVARIANT: this process has one thread ([`crate::serve`] sees to it), so the child
-    // lacks no thread that could hold a lock.
-    match unsafe { libc::fork() } {
-        0 => Ok(sys::Side::Child),
-        failed if failed < 0 => Err(Errno::AGAIN),
-        pid => {
-            let pid = Pid::from_raw(pid).ok_or(Errno::AGAIN)?;
-            Ok(sys::Side::Parent { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
-        }
-    }
-}
-
 /// How a child ended; `None` when it did not in time, and was killed.
 fn wait(pidfd: &OwnedFd) -> Option<WaitIdStatus> {
     let timeout = Timespec::try_from(TRIAL_WAIT).ok()?;
@@ -250,6 +231,8 @@ pub(crate) struct Trial<'a> {
     /// Whether each sandbox is somebody else on the host.
     pub unique_users: bool,
     pub outcome: &'a Result<(), Fault>,
+    /// What came of a whole sandbox without namespaces, if that was tried.
+    pub weak: Option<Result<(), Fault>>,
 }
 
 /// Puts together what was found. When the sandbox failed this tries what is left without namespaces.
@@ -259,7 +242,7 @@ pub(crate) fn report(trial: &Trial<'_>, limits: LimitTrial) -> Report {
     let mut outcomes = limits.finish();
     match trial.outcome {
         Ok(()) => outcomes.extend(all_works(trial)),
-        Err(fault) => outcomes.extend(what_is_left(fault)),
+        Err(fault) => outcomes.extend(what_is_left(fault, trial.weak.as_ref())),
     }
     Report::new(trial.privileged, outcomes)
 }
@@ -284,8 +267,9 @@ fn all_works(trial: &Trial<'_>) -> Vec<(Mechanism, Outcome)> {
     ]
 }
 
-/// Blames one mechanism for the failed sandbox, and tries the others that need no namespace.
-fn what_is_left(fault: &Fault) -> Vec<(Mechanism, Outcome)> {
+/// Blames one mechanism for the failed sandbox, and tells of the others that need no namespace: what a whole sandbox of
+/// them showed, or where none was made what each shows by itself.
+fn what_is_left(fault: &Fault, weak: Option<&Result<(), Fault>>) -> Vec<(Mechanism, Outcome)> {
     let surroundings = Surroundings::read();
     let (guilty, reason) = blame(fault, &surroundings);
     let mut outcomes = Vec::new();
@@ -305,15 +289,50 @@ fn what_is_left(fault: &Fault) -> Vec<(Mechanism, Outcome)> {
             ));
         }
     }
-    for (mechanism, tried) in CONFINED {
-        let outcome = if *mechanism == guilty {
-            Err(reason.clone())
-        } else {
-            in_a_child(*tried).map_err(|told| format!("{told}; {}", remedy(*mechanism, Errno::PERM, &surroundings)))
-        };
-        outcomes.push((*mechanism, outcome));
+    match weak {
+        Some(Ok(())) => outcomes.extend(weak_works()),
+        Some(Err(fault)) => outcomes.extend(weak_fails(fault, &surroundings)),
+        None => outcomes.extend(CONFINED.iter().map(|(mechanism, tried)| {
+            let outcome =
+                if *mechanism == guilty { Err(reason.clone()) } else { tried_alone(*mechanism, *tried, &surroundings) };
+            (*mechanism, outcome)
+        })),
     }
     outcomes
+}
+
+fn tried_alone(mechanism: Mechanism, tried: Try, surroundings: &Surroundings) -> Outcome {
+    in_a_child(tried).map_err(|told| format!("{told}; {}", remedy(mechanism, Errno::PERM, surroundings)))
+}
+
+/// What all sandboxes without namespaces have, once one has had it.
+fn weak_works() -> Vec<(Mechanism, Outcome)> {
+    let landlock = landlock::abi().map(|abi| format!("ABI {abi}")).map_err(|errno| errno.to_string());
+    let works = |text: &str| Ok(text.to_owned());
+    vec![
+        (Mechanism::UniqueUid, works("each sandbox has two users of its own")),
+        (Mechanism::Capabilities, works("all sets empty")),
+        (Mechanism::NoNewPrivileges, works("set")),
+        (Mechanism::Seccomp, works("allow-list, without sockets")),
+        (Mechanism::Landlock, landlock),
+    ]
+}
+
+/// Blames one mechanism for the failed sandbox; what belongs to none is held against the users.
+fn weak_fails(fault: &Fault, surroundings: &Surroundings) -> Vec<(Mechanism, Outcome)> {
+    let (blamed, _) = blame(fault, surroundings);
+    let among = CONFINED.iter().any(|(mechanism, _)| *mechanism == blamed);
+    let guilty = if among { blamed } else { Mechanism::UniqueUid };
+    let advice = advice::weak(fault.errno);
+    let told = |(mechanism, tried): &(Mechanism, Try)| {
+        let outcome = if *mechanism == guilty {
+            Err(format!("{}: {}; {advice}", fault.step, fault.errno))
+        } else {
+            tried_alone(*mechanism, *tried, surroundings)
+        };
+        (*mechanism, outcome)
+    };
+    CONFINED.iter().map(told).collect()
 }
 
 /// What confines a process without any namespace, each tried in a child of its own.
@@ -326,7 +345,7 @@ const CONFINED: &[(Mechanism, Try)] = &[
 ];
 
 fn in_a_child(tried: Try) -> Outcome {
-    let pidfd = match fork() {
+    let pidfd = match sys::fork() {
         // An error number of the host fits into an exit code.
         Ok(sys::Side::Child) => sys::exit_now(tried().err().map_or(0, Errno::raw_os_error)),
         Ok(sys::Side::Parent { pidfd, .. }) => pidfd,

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Prepare {
         runtime_dir: PathBuf,
         memory_bytes_total: u64,
+        /// See [`crate::Options::weak_dir`].
+        weak_dir: Option<PathBuf>,
     },
     /// Bind a host path, read-only, into every sandbox made from now on.
     Provide {
@@ -83,10 +85,11 @@ impl Command {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut writer = Writer(Vec::with_capacity(128));
         match self {
-            Command::Prepare { runtime_dir, memory_bytes_total } => {
+            Command::Prepare { runtime_dir, memory_bytes_total, weak_dir } => {
                 writer.byte(PREPARE);
                 writer.path(runtime_dir)?;
                 writer.u64(*memory_bytes_total);
+                writer.optional_path(weak_dir.as_deref())?;
             }
             Command::Provide { host, inside } => {
                 writer.byte(PROVIDE);
@@ -104,7 +107,11 @@ impl Command {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Command, Malformed> {
         let mut reader = Reader::new(bytes)?;
         let command = match reader.byte()? {
-            PREPARE => Command::Prepare { runtime_dir: reader.path()?, memory_bytes_total: reader.u64()? },
+            PREPARE => Command::Prepare {
+                runtime_dir: reader.path()?,
+                memory_bytes_total: reader.u64()?,
+                weak_dir: reader.optional_path()?,
+            },
             PROVIDE => Command::Provide { host: reader.path()?, inside: reader.path()? },
             LAUNCH => Command::Launch { id: reader.u64()?, request: reader.request()? },
             ASSIGN => Command::Assign { id: reader.u64()?, request: reader.request()? },

@@ -39,7 +39,8 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
 pub enum Sockets {
     /// TCP and UDP too: the network namespace decides what they reach.
     Internet,
-    /// None that leave the host: without a network namespace nothing else keeps a function from its neighbours.
+    /// Connected pairs alone, and nothing else by which processes of one host that do not descend from each other could
+    /// meet ([`MEETINGS`]): without namespaces nothing else keeps a function from its neighbours.
     Local,
 }
 
@@ -75,7 +76,17 @@ fn verdicts(sockets: Sockets) -> BTreeMap<u32, Verdict> {
     let listed = ALLOWED.iter().flat_map(|(calls, _)| calls.iter().map(|&call| (call, Verdict::Always(Answer::Allow))));
     let conditional = conditions(sockets).into_iter().map(|(call, alternatives)| (call, Verdict::If(alternatives)));
     let absent = (libc::SYS_clone3, Verdict::Always(Answer::Absent));
-    let all = listed.chain(conditional).chain([absent]);
+    let without: Vec<_> = match sockets {
+        Sockets::Internet => Vec::new(),
+        Sockets::Local => {
+            let denied = MEETINGS.iter().map(|&call| (call, Verdict::Always(Answer::Deny)));
+            denied
+                .chain(own_alone().into_iter().map(|(call, alternatives)| (call, Verdict::If(alternatives))))
+                .collect()
+        }
+    };
+    // What comes later replaces what came before.
+    let all = listed.chain(conditional).chain([absent]).chain(without);
     all.filter_map(|(call, verdict)| Some((u32::try_from(call).ok()?, verdict))).collect()
 }
 
@@ -89,8 +100,6 @@ fn conditions(sockets: Sockets) -> Vec<(c_long, Vec<Vec<Condition>>)> {
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET;
-    /// The type without `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
-    const TYPE: u32 = 0xf;
     let number = |value: i32| value.cast_unsigned();
     let mut families = vec![
         vec![Is(0, number(libc::AF_UNIX))],
@@ -135,6 +144,64 @@ fn conditions(sockets: Sockets) -> Vec<(c_long, Vec<Vec<Condition>>)> {
     out
 }
 
+/// Calls that without namespaces lead to others, or to what outlives the function: sockets with names (also in the
+/// file system, where any service of the host may listen to everybody), System V communication, which belongs to the
+/// whole host, files in memory, which no limit sees where there are no control groups, watches, which need no more than
+/// permission to read, and attributes of files, for which Landlock has no rule.
+const MEETINGS: &[c_long] = &[
+    libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_connect,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmdt,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_memfd_create,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+];
+
+/// Calls that without namespaces may concern the caller alone: whoever supervises a function shares its effective user,
+/// by which the host judges these, and must not be slowed down by it. And pairs of sockets, of which those of datagrams
+/// could be sent to any other's address.
+fn own_alone() -> Vec<(c_long, Vec<Vec<Condition>>)> {
+    use Condition::{Is, Masked};
+    const PROCESS: u32 = 1;
+    let mut out: Vec<_> =
+        [libc::SYS_sched_setaffinity, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_sched_setattr]
+            .into_iter()
+            .map(|call| (call, vec![vec![Is(0, 0)]]))
+            .collect();
+    out.push((libc::SYS_setpriority, vec![vec![Is(0, libc::PRIO_PROCESS), Is(1, 0)]]));
+    out.push((libc::SYS_ioprio_set, vec![vec![Is(0, PROCESS), Is(1, 0)]]));
+    let pairs = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET]
+        .map(|kind| vec![Is(0, libc::AF_UNIX.cast_unsigned()), Masked(1, TYPE, kind.cast_unsigned())]);
+    out.push((libc::SYS_socketpair, pairs.to_vec()));
+    out
+}
+
+/// The type of a socket without `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
+const TYPE: u32 = 0xf;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 

@@ -28,8 +28,10 @@ use crate::{
     protocol::{Command, Reply},
     root::Base,
     rootless,
+    sandboxes::{self, Sandboxes},
     seccomp::{Filter, Sockets},
     sys,
+    weak::Weak,
 };
 
 /// Descriptor over which the parent speaks.
@@ -67,7 +69,7 @@ pub fn serve() -> io::Result<()> {
 
 struct Launcher {
     /// Or why this host cannot have sandboxes.
-    host: Result<Host, Fault>,
+    host: Result<Box<dyn Sandboxes>, Fault>,
     buffer: channel::Buffer,
 }
 
@@ -77,7 +79,7 @@ impl Launcher {
             // What is asked for goes first, and what has just been started is left the processor for a while.
             let mut quiet_ms = QUIET_MS;
             while channel::readable_within(channel, quiet_ms) == Ok(false) {
-                quiet_ms = match self.host.as_mut().map_or(Idle::Nothing, Host::idle) {
+                quiet_ms = match self.host.as_mut().map_or(Idle::Nothing, |host| host.idle()) {
                     Idle::Worked => QUIET_MS,
                     Idle::Waits => quiet_ms.saturating_mul(2).min(LEFTOVERS_MS),
                     Idle::Nothing => break,
@@ -101,8 +103,8 @@ impl Launcher {
     /// Does one thing; `None` when it is not to be answered.
     fn obey(&mut self, command: Command, files: Vec<OwnedFd>) -> Option<(Reply, Vec<OwnedFd>)> {
         let host = match (&mut self.host, command) {
-            (host, Command::Prepare { runtime_dir, memory_bytes_total }) => {
-                let (prepared, report) = prepare(&runtime_dir, memory_bytes_total);
+            (host, Command::Prepare { runtime_dir, memory_bytes_total, weak_dir }) => {
+                let (prepared, report) = prepare(&runtime_dir, memory_bytes_total, weak_dir.as_deref());
                 *host = prepared;
                 return Some((Reply::Report(report), Vec::new()));
             }
@@ -136,35 +138,83 @@ fn failed(Fault { step, errno }: Fault) -> Reply {
     Reply::Failed { step: step.into_owned(), errno: errno.raw_os_error() }
 }
 
-/// Lays everything out for sandboxes, and tries one.
-fn prepare(runtime_dir: &Path, memory_bytes_total: u64) -> (Result<Host, Fault>, Report) {
+/// What makes sandboxes here, or why nothing does.
+type Made = Result<Box<dyn Sandboxes>, Fault>;
+
+/// Lays everything out for sandboxes, and tries one. Where that fails and a directory is given for it, the same without
+/// namespaces.
+fn prepare(runtime_dir: &Path, memory_bytes_total: u64, weak_dir: Option<&Path>) -> (Made, Report) {
     let (groups, no_groups) = match Groups::prepare(memory_bytes_total) {
         Ok(groups) => (Some(groups), None),
         Err(reason) => (None, Some(reason)),
     };
     raise_descriptors();
-    let privileged = enter_own_mounts();
+    // What is not needed for namespaces is given up as soon as it is known that they work.
+    let spare = if weak_dir.is_some() { KEPT_WEAK } else { CapabilitySet::empty() };
+    let privileged = enter_own_mounts(spare);
     let limits = probe::start_limits(groups.as_ref().ok_or(no_groups.as_deref().unwrap_or_default()));
-    let mut host = privileged.clone().and_then(|_| {
-        let base = Base::lay_out(runtime_dir)?;
-        let read = |path: &str| fs::read_to_string(path).at_with(|| format!("read {path}"));
-        let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?, choice());
-        let calls = Filter::compile(Sockets::Internet).map_err(|reason| Fault::new(reason, Errno::NOSYS))?;
-        Ok(Host::new(base, calls, groups, identities))
-    });
-    let trial = match &mut host {
-        Ok(host) => host.trial(),
-        Err(fault) => Err(fault.clone()),
+    let (host, groups) = match privileged.clone().and_then(|_| lay_out(runtime_dir)) {
+        Ok((base, calls, identities)) => (Ok(Host::new(base, calls, groups, identities)), None),
+        Err(fault) => (Err(fault), groups),
     };
-    let report = probe::report(
-        &Trial {
-            privileged: privileged == Ok(true) && has_all_users(),
-            unique_users: host.as_ref().is_ok_and(Host::has_unique_users),
-            outcome: &trial,
+    let (host, trial, groups) = match host {
+        Ok(mut host) => match sandboxes::trial(&mut host) {
+            Ok(()) => (Some(host), Ok(()), None),
+            Err(fault) => (None, Err(fault), host.dissolve()),
         },
-        limits,
-    );
-    (trial.and(host), report)
+        Err(fault) => (None, Err(fault), groups),
+    };
+    let told = |unique_users, weak: Option<&Result<(), Fault>>| Trial {
+        privileged: privileged == Ok(true) && has_all_users(),
+        unique_users,
+        outcome: &trial,
+        weak: weak.cloned(),
+    };
+    match (host, weak_dir) {
+        (Some(host), _) => {
+            let report = probe::report(&told(host.has_unique_users(), None), limits);
+            // Without these it was made, so nothing is lost where it fails.
+            let kept = if privileged == Ok(true) && weak_dir.is_some() { keep_only(kept()) } else { Ok(()) };
+            match kept.at("give up capabilities") {
+                Ok(()) => (Ok(Box::new(host)), report),
+                Err(fault) => (Err(fault), report),
+            }
+        }
+        (None, None) => {
+            let report = probe::report(&told(false, None), limits);
+            (Err(trial.clone().err().unwrap_or(Fault::new("prepare", Errno::NOTCONN))), report)
+        }
+        (None, Some(directory)) => {
+            let made = weak(runtime_dir, directory, groups);
+            let outcome = made.as_ref().map(drop).map_err(Clone::clone);
+            (made, probe::report(&told(false, Some(&outcome)), limits))
+        }
+    }
+}
+
+/// What every sandbox with namespaces is made of.
+fn lay_out(runtime_dir: &Path) -> Result<(Base, Filter, Identities), Fault> {
+    let base = Base::lay_out(runtime_dir)?;
+    let read = |path: &str| fs::read_to_string(path).at_with(|| format!("read {path}"));
+    let identities = Identities::from_maps(&read("/proc/self/uid_map")?, &read("/proc/self/gid_map")?, choice());
+    let calls = Filter::compile(Sockets::Internet).map_err(|reason| Fault::new(reason, Errno::NOSYS))?;
+    Ok((base, calls, identities))
+}
+
+/// Sandboxes without namespaces, of which one has been tried.
+fn weak(runtime_dir: &Path, directory: &Path, groups: Option<Groups>) -> Made {
+    rustix::thread::set_thread_groups(&[]).at("become of no other group")?;
+    keep_only(KEPT_WEAK).at("give up capabilities")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
+    let calls = Filter::compile(Sockets::Local).map_err(|reason| Fault::new(reason, Errno::NOSYS))?;
+    let mut host = Weak::lay_out(runtime_dir, directory, groups, calls, choice())?;
+    match sandboxes::trial(&mut host) {
+        Ok(()) => Ok(Box::new(host)),
+        Err(fault) => {
+            host.end();
+            Err(fault)
+        }
+    }
 }
 
 /// A number that no other launcher of this host has at the same time: the process's in its namespace, and that one's.
@@ -176,7 +226,9 @@ fn choice() -> u64 {
 
 /// Parts the launcher's mounts from the host's. `true` when it may do so as it is, `false` when it had to become root
 /// of a user namespace of its own first.
-fn enter_own_mounts() -> Result<bool, Fault> {
+///
+/// Of its capabilities it keeps what it needs, and `spare`.
+fn enter_own_mounts(spare: CapabilitySet) -> Result<bool, Fault> {
     match sys::own_mounts(false) {
         Ok(()) => {
             // Groups of who started us would go with every sandbox.
@@ -184,9 +236,7 @@ fn enter_own_mounts() -> Result<bool, Fault> {
                 Err(Errno::PERM) if confine::groups_are_fixed() => {}
                 outcome => outcome.at("leave all groups")?,
             }
-            // Where one user is all there is, each sandbox is that one, which is root to us: the host asks for more then.
-            let kept = if has_all_users() { KEPT } else { KEPT | CapabilitySet::SETFCAP };
-            keep_only(kept).at("give up capabilities")?;
+            keep_only(kept() | spare).at("give up capabilities")?;
             // What it has open (all sandboxes) is nobody's business, not even of the same user.
             set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become undumpable")?;
             Ok(true)
@@ -204,6 +254,20 @@ const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::DAC_OVERRIDE);
+
+/// The same where there are no namespaces: become others, and let go of the chance to become more; give directories to
+/// them; kill their wardens; write control groups whoever's they are.
+const KEPT_WEAK: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::DAC_OVERRIDE);
+
+/// Where one user is all there is, each sandbox is that one, which is root to us: the host asks for more then.
+fn kept() -> CapabilitySet {
+    if has_all_users() { KEPT } else { KEPT | CapabilitySet::SETFCAP }
+}
 
 /// Gives up every other capability, and ever to get one by executing something. A sandbox has all of them in its own
 /// user namespace all the same, until it gives them up.

@@ -61,6 +61,29 @@ pub(crate) fn clone(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Side, E
     }
 }
 
+/// Copies this process where `clone3` may be hidden, as the profile of a container does with it.
+///
+/// # Errors
+/// The host's; `EAGAIN` above all.
+#[expect(unsafe_code, reason = "neither the standard library nor rustix offers fork")]
+pub(crate) fn fork() -> Result<Side, Errno> {
+    match clone(0, None) {
+        Err(Errno::NOSYS) => {}
+        other => return other,
+    }
+    // SAFETY: takes no pointers. INVARIANT: this process has one thread ([`crate::serve`] sees to it), so the child
+    // lacks no thread that could hold a lock.
+    match unsafe { libc::fork() } {
+        0 => Ok(Side::Child),
+        failed if failed < 0 => Err(Errno::AGAIN),
+        pid => {
+            let pid = Pid::from_raw(pid).ok_or(Errno::AGAIN)?;
+            let flags = rustix::process::PidfdFlags::empty();
+            Ok(Side::Parent { pid, pidfd: rustix::process::pidfd_open(pid, flags)? })
+        }
+    }
+}
+
 /// Ends this process at once: no destructors, no exit handlers, no buffers of the process it was copied from.
 #[expect(unsafe_code, reason = "`process::exit` would run what the parent registered")]
 pub(crate) fn exit_now(code: i32) -> ! {
@@ -188,6 +211,86 @@ pub(crate) fn wait_any() -> Result<(i32, i32), Errno> {
     // SAFETY: `status` is writable.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, 0) };
     if pid > 0 { Ok((pid, status)) } else { Err(last_error()) }
+}
+
+/// Takes a child that has ended, if one has: its number and raw wait status.
+///
+/// # Errors
+/// `ECHILD` when there is no child at all.
+#[expect(unsafe_code, reason = "rustix's waitpid gives a status of its own; the raw one is handed on")]
+pub(crate) fn wait_any_ended() -> Result<Option<(i32, i32)>, Errno> {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some((pid, status))),
+        _ => Err(last_error()),
+    }
+}
+
+/// Kills every process that this one may signal, but itself: those of its effective user.
+///
+/// # Errors
+/// `EPERM` unless this process has no capability, is nowhere root, and its effective user is `user`: anything else would
+/// reach further than is meant.
+#[expect(unsafe_code, reason = "rustix does not signal all processes")]
+pub(crate) fn kill_all_of(user: u32) -> Result<(), Errno> {
+    let held = rustix::thread::capabilities(None)?;
+    let (real, effective) = (rustix::process::getuid(), rustix::process::geteuid());
+    let able = !held.effective.is_empty() || !held.permitted.is_empty();
+    if able || real.is_root() || effective.is_root() || effective.as_raw() != user {
+        return Err(Errno::PERM);
+    }
+    // SAFETY: takes no pointers.
+    match unsafe { libc::kill(-1, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => match last_error() {
+            // There is nobody.
+            Errno::SRCH => Ok(()),
+            errno => Err(errno),
+        },
+    }
+}
+
+/// Signals that this process takes by asking for them ([`Awaited::next`]), and no other way from then on.
+pub(crate) struct Awaited(libc::sigset_t);
+
+impl Awaited {
+    /// Blocks them. From this call on none that is sent is lost, ignored as it may have been so far.
+    #[expect(unsafe_code, reason = "rustix does not offer signal masks")]
+    pub(crate) fn block(signals: &[libc::c_int]) -> Result<Awaited, Errno> {
+        // SAFETY: all zeroes is a valid set, which `sigemptyset` then makes the empty one.
+        let mut set = unsafe { std::mem::zeroed::<libc::sigset_t>() };
+        // SAFETY: the set is writable, and the numbers are the C library's own.
+        unsafe {
+            libc::sigemptyset(&raw mut set);
+            for &signal in signals {
+                libc::sigaddset(&raw mut set, signal);
+            }
+        }
+        // SAFETY: the set lives through the call, and the former mask is not asked for.
+        let blocked = unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        if blocked != 0 {
+            return Err(last_error());
+        }
+        for &signal in signals {
+            // SAFETY: the default disposition is no function of ours.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(Awaited(set))
+    }
+
+    /// The next of them, or `None` when `timeout_ms` have passed first.
+    #[expect(unsafe_code, reason = "rustix does not offer sigtimedwait")]
+    pub(crate) fn next(&self, timeout_ms: u64) -> Option<libc::c_int> {
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout_ms / 1_000).unwrap_or(libc::time_t::MAX),
+            tv_nsec: (timeout_ms % 1_000 * 1_000_000) as libc::c_long,
+        };
+        // SAFETY: set and timeout live through the call, and nothing more is asked to be told.
+        let signal = unsafe { libc::sigtimedwait(&raw const self.0, std::ptr::null_mut(), &raw const timeout) };
+        (signal > 0).then_some(signal)
+    }
 }
 
 /// `SO_PASSRIGHTS` (Linux 6.16), the same number on every architecture that has a list of calls here.

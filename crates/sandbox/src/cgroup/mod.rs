@@ -60,6 +60,19 @@ impl Default for Limits {
     }
 }
 
+/// A name for what belongs to this launcher and should outlive it for nobody: see [`is_of_the_dead`].
+///
+/// # Errors
+/// When `/proc` does not tell about ourselves.
+pub(crate) fn own_name() -> io::Result<String> {
+    sweep::Owner::current().map(|owner| owner.to_string())
+}
+
+/// Whether a name was a launcher's that is known to be dead.
+pub(crate) fn is_of_the_dead(name: &str) -> bool {
+    sweep::is_of_the_dead(name)
+}
+
 /// The group over all sandboxes, in every hierarchy that is of use.
 #[derive(Debug)]
 pub struct Groups {

@@ -76,6 +76,11 @@ fn start_ticks_in(stat: &str) -> Option<u64> {
     rest.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a name is one of ours and its launcher known to be dead.
+pub(super) fn is_of_the_dead(name: &str) -> bool {
+    Owner::parse(name).zip(pid_namespace().ok()).is_some_and(|(owner, own)| owner.is_dead(own))
+}
+
 /// Removes what dead launchers left below `base`, killing what still runs in their sandboxes.
 ///
 /// Groups of a live launcher, and of one that another pid namespace hides, are not touched. What cannot be removed

@@ -43,6 +43,18 @@ const CONTAINER: &str = "in a container give it --cap-add SYS_ADMIN --security-o
 pub(super) const LEND: &str =
     "add a range to /etc/subuid and /etc/subgid and install uidmap (newuidmap), or start it as root";
 
+/// What would let a sandbox without namespaces be made.
+pub(super) fn weak(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ACCESS => {
+            "set TMPDIR to a directory that everybody may pass through, such as /var/tmp, and use interpreters and data in \
+             such places"
+        }
+        Errno::ADDRINUSE => "stop other servers on this host, each of which takes a range of user numbers",
+        _ => "start it as root with the capabilities CHOWN, DAC_OVERRIDE, KILL, SETGID, SETPCAP and SETUID",
+    }
+}
+
 /// Which mechanism a failed step belongs to, and the reason with its remedy.
 pub(super) fn blame(fault: &Fault, surroundings: &Surroundings) -> (Mechanism, String) {
     let step = fault.step.as_ref();

@@ -17,8 +17,9 @@ fn request() -> impl Strategy<Value = Request> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        (path(), any::<u64>())
-            .prop_map(|(runtime_dir, memory_bytes_total)| Command::Prepare { runtime_dir, memory_bytes_total }),
+        (path(), any::<u64>(), prop::option::of(path())).prop_map(|(runtime_dir, memory_bytes_total, weak_dir)| {
+            Command::Prepare { runtime_dir, memory_bytes_total, weak_dir }
+        }),
         (path(), path()).prop_map(|(host, inside)| Command::Provide { host, inside }),
         (any::<u64>(), request()).prop_map(|(id, request)| Command::Launch { id, request }),
         (any::<u64>(), request()).prop_map(|(id, request)| Command::Assign { id, request }),

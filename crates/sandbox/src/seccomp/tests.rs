@@ -134,8 +134,8 @@ fn sockets_are_made_of_a_few_families_only() {
     let (stream, dgram, raw) = (libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW);
     let cloexec = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     for (family, kind, protocol, with_internet, with_local) in [
-        (libc::AF_UNIX, stream, 0, ALLOW, ALLOW),
-        (libc::AF_UNIX, libc::SOCK_SEQPACKET | cloexec, 0, ALLOW, ALLOW),
+        (libc::AF_UNIX, stream, 0, ALLOW, DENY),
+        (libc::AF_UNIX, libc::SOCK_SEQPACKET | cloexec, 0, ALLOW, DENY),
         (libc::AF_INET, stream | cloexec, 0, ALLOW, DENY),
         (libc::AF_INET, stream, libc::IPPROTO_TCP, ALLOW, DENY),
         (libc::AF_INET6, dgram, libc::IPPROTO_UDP, ALLOW, DENY),
@@ -143,7 +143,7 @@ fn sockets_are_made_of_a_few_families_only() {
         (libc::AF_INET, raw, 0, DENY, DENY),
         (libc::AF_INET, dgram, libc::IPPROTO_ICMP, DENY, DENY),
         (libc::AF_INET6, stream, libc::IPPROTO_SCTP, DENY, DENY),
-        (libc::AF_NETLINK, raw | cloexec, libc::NETLINK_ROUTE, ALLOW, ALLOW),
+        (libc::AF_NETLINK, raw | cloexec, libc::NETLINK_ROUTE, ALLOW, DENY),
         (libc::AF_NETLINK, raw, libc::NETLINK_AUDIT, DENY, DENY),
         (libc::AF_NETLINK, dgram, libc::NETLINK_KOBJECT_UEVENT, DENY, DENY),
         (libc::AF_PACKET, raw, 0, DENY, DENY),
@@ -159,6 +159,49 @@ fn sockets_are_made_of_a_few_families_only() {
     }
     for (family, expected) in [(libc::AF_UNIX, ALLOW), (libc::AF_INET, DENY), (libc::AF_TIPC, DENY)] {
         assert_eq!(called(&internet, libc::SYS_socketpair, [family as u64, 1, 0, 0, 0, 0]), expected);
+    }
+}
+
+#[test]
+fn without_namespaces_nothing_leads_to_others() {
+    let local = Filter::compile(Sockets::Local).unwrap();
+    for call in MEETINGS {
+        assert_eq!(called(&local, *call, [0; 6]), DENY, "call {call}");
+    }
+    let (unix, stream, seqpacket) = (libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, libc::SOCK_SEQPACKET as u64);
+    let (dgram, cloexec) = (libc::SOCK_DGRAM as u64, libc::SOCK_CLOEXEC as u64);
+    for (call, arguments, expected) in [
+        (libc::SYS_socketpair, [unix, stream | cloexec, 0], ALLOW),
+        (libc::SYS_socketpair, [unix, seqpacket, 0], ALLOW),
+        (libc::SYS_socketpair, [unix, dgram, 0], DENY),
+        (libc::SYS_socketpair, [unix, dgram | cloexec, 0], DENY),
+        (libc::SYS_socketpair, [libc::AF_TIPC as u64, stream, 0], DENY),
+        (libc::SYS_sched_setaffinity, [0, 8, 0], ALLOW),
+        (libc::SYS_sched_setaffinity, [7, 8, 0], DENY),
+        (libc::SYS_sched_setscheduler, [7, 0, 0], DENY),
+        (libc::SYS_sched_setattr, [7, 0, 0], DENY),
+        (libc::SYS_sched_setparam, [7, 0, 0], DENY),
+        (libc::SYS_setpriority, [0, 0, 5], ALLOW),
+        (libc::SYS_setpriority, [0, 7, 5], DENY),
+        // Of a whole user.
+        (libc::SYS_setpriority, [2, 0, 5], DENY),
+        (libc::SYS_ioprio_set, [1, 0, 0], ALLOW),
+        (libc::SYS_ioprio_set, [1, 7, 0], DENY),
+        (libc::SYS_ioprio_set, [3, 0, 0], DENY),
+        (libc::SYS_read, [0, 0, 0], ALLOW),
+        (libc::SYS_sendmsg, [0, 0, 0], ALLOW),
+        (libc::SYS_ptrace, [0, 0, 0], DENY),
+    ] {
+        let [a, b, c] = arguments;
+        assert_eq!(called(&local, call, [a, b, c, 0, 0, 0]), expected, "call {call} {arguments:?}");
+    }
+    // Nothing is allowed that is not with namespaces.
+    let internet = Filter::compile(Sockets::Internet).unwrap();
+    for call in 0..=i64::from(KNOWN_LAST) + 100 {
+        for first in [0, 1, 7] {
+            let (local, internet) = (called(&local, call, [first; 6]), called(&internet, call, [first; 6]));
+            assert!(local == internet || local == DENY, "call {call}");
+        }
     }
 }
 

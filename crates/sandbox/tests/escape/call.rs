@@ -64,6 +64,18 @@ pub fn made(directory: &str) -> io::Result<String> {
     std::fs::write(Path::new(directory).join("new"), "x").map(|()| format!("made a file in {directory}"))
 }
 
+/// A place in the function's own directory: `/tmp`, or what stands for it.
+pub fn tmp(name: &str) -> String {
+    let directory = given("TMPDIR");
+    format!("{}/{name}", if directory.is_empty() { "/tmp" } else { &directory })
+}
+
+/// Where the function's code is seen, and in this suite its bootstraps too: `inside` unless nothing can be mounted.
+pub fn code(inside: &str) -> String {
+    let place = given("CODE");
+    if place.is_empty() { inside.to_owned() } else { place }
+}
+
 /// A variable of the environment that the host side set.
 pub fn given(name: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "a program inside a sandbox reads what it was started with")]

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::{
     Line,
-    call::{HERE, call, made, nothing, numbers, room, text, written},
+    call::{HERE, call, code, made, nothing, numbers, room, text, tmp, written},
     denied,
 };
 
@@ -23,27 +23,27 @@ pub const LINES: &[Line] = &[
     denied("etc", FIXED, || made("/etc")),
     denied("dev", FIXED, || made("/dev")),
     denied("var", FIXED, || made("/var")),
-    denied("the_code", FIXED, || made("/var/task")),
-    denied("the_code_s_files", FIXED, || written("/var/task/index.js")),
+    denied("the_code", FIXED, || made(&code("/var/task"))),
+    denied("the_code_s_files", FIXED, || written(code("/var/task") + "/index.js")),
     denied("the_layers", FIXED, || made("/opt")),
-    denied("the_bootstraps", FIXED, || made("/var/runtime")),
-    denied("the_bootstraps_files", FIXED, || written("/var/runtime/index.js")),
+    denied("the_bootstraps", FIXED, || made(&code("/var/runtime"))),
+    denied("the_bootstraps_files", FIXED, || written(code("/var/runtime") + "/index.js")),
     denied("its_own_program", FIXED, || written("/proc/self/exe")),
     denied("its_own_program_s_file", FIXED, || written(std::env::current_exe()?)),
     denied("users", FIXED, || written("/etc/passwd")),
     denied("users_by_renaming", &[Errno::XDEV, Errno::ROFS, Errno::ACCESS], || {
-        fs::write("/tmp/passwd", "root::0:0::/:/bin/sh\n")?;
-        rustix::fs::rename("/tmp/passwd", "/etc/passwd")?;
+        fs::write(tmp("passwd"), "root::0:0::/:/bin/sh\n")?;
+        rustix::fs::rename(tmp("passwd"), "/etc/passwd")?;
         Ok("renamed".to_owned())
     }),
     denied("users_by_removing", FIXED, || fs::remove_file("/etc/passwd").map(|()| "removed".to_owned())),
     denied("modes", FIXED, || {
-        fs::set_permissions("/var/task", fs::Permissions::from_mode(0o777)).map(|()| "changed".to_owned())
+        fs::set_permissions(code("/var/task"), fs::Permissions::from_mode(0o777)).map(|()| "changed".to_owned())
     }),
     denied("owners", FIXED, || std::os::unix::fs::chown("/etc/passwd", Some(993), None).map(|()| "changed".to_owned())),
     denied("owners_in_tmp", NOBODY, || {
-        fs::write("/tmp/owned", "")?;
-        std::os::unix::fs::chown("/tmp/owned", Some(0), Some(0)).map(|()| "changed".to_owned())
+        fs::write(tmp("owned"), "")?;
+        std::os::unix::fs::chown(tmp("owned"), Some(0), Some(0)).map(|()| "changed".to_owned())
     }),
     denied("times", FIXED, || {
         fs::File::open("/etc/passwd")?.set_modified(std::time::SystemTime::UNIX_EPOCH).map(|()| "changed".to_owned())
@@ -56,20 +56,20 @@ pub const LINES: &[Line] = &[
     denied("its_maps_of_users", FIXED, || written("/proc/self/uid_map")),
     denied("process_1_s_memory", GONE, || written("/proc/1/mem")),
     denied("its_control_group", GONE, || made("/sys/fs/cgroup")),
-    denied("a_device", FORBIDDEN, || call(libc::SYS_mknodat, &[HERE, text("/tmp/mem"), 0o020_666, 0x0101])),
-    denied("a_block_device", FORBIDDEN, || call(libc::SYS_mknodat, &[HERE, text("/tmp/disk"), 0o060_666, 0xfe00])),
-    denied("mounts", FORBIDDEN, || call(libc::SYS_mount, &[text("none"), text("/tmp"), text("tmpfs"), 0, 0])),
+    denied("a_device", FORBIDDEN, || call(libc::SYS_mknodat, &[HERE, text(&tmp("mem")), 0o020_666, 0x0101])),
+    denied("a_block_device", FORBIDDEN, || call(libc::SYS_mknodat, &[HERE, text(&tmp("disk")), 0o060_666, 0xfe00])),
+    denied("mounts", FORBIDDEN, || call(libc::SYS_mount, &[text("none"), text(&tmp("")), text("tmpfs"), 0, 0])),
     denied("mounts_made_writable", FORBIDDEN, || call(libc::SYS_mount, &[0, text("/"), 0, 0x1000 | 0x20, 0])),
     denied("mounts_taken_off", FORBIDDEN, || call(libc::SYS_umount2, &[text("/proc/sys"), 2])),
-    denied("the_root_itself", FORBIDDEN, || call(libc::SYS_pivot_root, &[text("/tmp"), text("/tmp")])),
-    denied("the_root_of_one_process", FORBIDDEN, || call(libc::SYS_chroot, &[text("/tmp")])),
+    denied("the_root_itself", FORBIDDEN, || call(libc::SYS_pivot_root, &[text(&tmp("")), text(&tmp(""))])),
+    denied("the_root_of_one_process", FORBIDDEN, || call(libc::SYS_chroot, &[text(&tmp(""))])),
     denied("a_tree_of_mounts", FORBIDDEN, || call(libc::SYS_open_tree, &[HERE, text("/"), 1])),
-    denied("a_mount_s_place", FORBIDDEN, || call(libc::SYS_move_mount, &[HERE, text("/tmp"), HERE, text("/opt"), 0])),
+    denied("a_mount_s_place", FORBIDDEN, || call(libc::SYS_move_mount, &[HERE, text(&tmp("")), HERE, text("/opt"), 0])),
     denied("a_mount_s_attributes", FORBIDDEN, || {
         call(libc::SYS_mount_setattr, &[HERE, text("/"), 0, numbers(&[0, 1, 0, 0]), 32])
     }),
     denied("a_new_file_system", FORBIDDEN, || call(libc::SYS_fsopen, &[text("tmpfs"), 0])),
-    denied("a_file_system_s_settings", FORBIDDEN, || call(libc::SYS_fspick, &[HERE, text("/tmp"), 0])),
+    denied("a_file_system_s_settings", FORBIDDEN, || call(libc::SYS_fspick, &[HERE, text(&tmp("")), 0])),
     denied("its_namespaces", FORBIDDEN, || call(libc::SYS_unshare, &[libc::CLONE_NEWNS as usize])),
     denied("its_namespace_of_users", FORBIDDEN, || call(libc::SYS_unshare, &[libc::CLONE_NEWUSER as usize])),
     denied("namespaces_of_a_child", FORBIDDEN, || {
@@ -105,9 +105,9 @@ pub const LINES: &[Line] = &[
     denied("its_filter", FORBIDDEN, || call(libc::SYS_seccomp, &[1, 0, numbers(&[1, 0])])),
     denied("its_personality", FORBIDDEN, || call(libc::SYS_personality, &[0x0400_0000])),
     denied("the_privileges_of_a_program", FORBIDDEN, || {
-        fs::copy("/bin/true", "/tmp/true")?;
+        fs::copy("/bin/true", tmp("true"))?;
         let capability = numbers(&[0x0200_0001, 0, 0]);
-        call(libc::SYS_setxattr, &[text("/tmp/true"), text("security.capability"), capability, 20, 0])
+        call(libc::SYS_setxattr, &[text(&tmp("true")), text("security.capability"), capability, 20, 0])
     }),
     denied("its_user_by_a_program", GONE, || {
         // Whatever set-user-id program this host has: no_new_privs and nosuid each keep it from being one.
@@ -127,8 +127,8 @@ pub const LINES: &[Line] = &[
     denied("the_kernel", FORBIDDEN, || call(libc::SYS_init_module, &[room(64), 64, text("")])),
     denied("the_kernel_by_kexec", FORBIDDEN, || call(libc::SYS_kexec_load, &[0, 0, 0, 0])),
     denied("that_the_host_runs", FORBIDDEN, || call(libc::SYS_reboot, &[0xfee1_dead, 0x2812_1969, 0])),
-    denied("swap", FORBIDDEN, || call(libc::SYS_swapon, &[text("/tmp/x"), 0])),
-    denied("accounting", FORBIDDEN, || call(libc::SYS_acct, &[text("/tmp/x")])),
+    denied("swap", FORBIDDEN, || call(libc::SYS_swapon, &[text(&tmp("x")), 0])),
+    denied("accounting", FORBIDDEN, || call(libc::SYS_acct, &[text(&tmp("x"))])),
     denied("quotas", FORBIDDEN, || call(libc::SYS_quotactl, &[0, text("/dev/vda"), 0, room(64)])),
     denied("the_disks_peace", FORBIDDEN, || call(libc::SYS_sync, &[])),
 ];

@@ -13,7 +13,7 @@ use sandbox::{Exit, Mechanism, Request};
 
 use crate::{
     Line,
-    call::{call, given, numbers},
+    call::{call, given, numbers, tmp},
     denied, judged,
     world::{World, request},
 };
@@ -106,11 +106,11 @@ pub const LINES: &[Line] = &[
         }
         Ok(bytes.to_string())
     }),
-    judged("tmp_fill", tmp, || filled(&mut fs::File::create("/tmp/bomb")?)),
+    judged("tmp_fill", tmp_fill, || filled(&mut fs::File::create(tmp("bomb"))?)),
     judged("tmp_fill_with_files", files, || {
         let mut files = 0_u64;
         while files < 1_000_000 {
-            match fs::File::create(format!("/tmp/{files}")) {
+            match fs::File::create(tmp(&files.to_string())) {
                 Ok(_) => files += 1,
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSPC) => break,
                 Err(error) => return Err(error),
@@ -156,7 +156,7 @@ pub const LINES: &[Line] = &[
         "a_core_file",
         |world, line| assert_eq!(world.run(line).told(), "no core"),
         || {
-            let script = "cd /tmp; ulimit -c; sh -c 'kill -SEGV $$'; ls /tmp";
+            let script = "cd ${TMPDIR:-/tmp}; ulimit -c; sh -c 'kill -SEGV $$'; ls";
             let output = Command::new("/bin/sh").args(["-c", script]).output()?;
             let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             Ok(if text == "0" { "no core".to_owned() } else { text })
@@ -204,7 +204,7 @@ pub const LINES: &[Line] = &[
     ),
 ];
 
-fn small() -> Request {
+pub fn small() -> Request {
     Request { memory_bytes: MEMORY_BYTES, tmp_bytes: TMP_BYTES, ..request() }
 }
 
@@ -239,7 +239,9 @@ fn signals(world: &World, line: &Line) {
         let ignored = u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap() & !(1 << 12);
         assert_eq!(ignored, 0, "{name}");
     }
-    let shell = world.run_shell("grep -E 'Sig(Blk|Ign)' /proc/self/status");
+    let script = "while read -r name value; do case $name in SigBlk:|SigIgn:) printf '%s\\t%s\\n' $name $value;; esac; \
+                  done < /proc/$$/status";
+    let shell = world.run_shell(script);
     assert_eq!(shell.told(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
 }
 
@@ -270,7 +272,7 @@ fn kernel_memory(world: &World, line: &Line) {
     assert!(peak >= bytes, "{bytes} bytes were put into the kernel, {peak} were counted");
 }
 
-fn tmp(world: &World, line: &Line) {
+fn tmp_fill(world: &World, line: &Line) {
     let ended = world.run_with(line, &small(), &[]);
     let bytes = ended.number();
     assert!((TMP_BYTES / 2..=TMP_BYTES).contains(&bytes), "{bytes}");

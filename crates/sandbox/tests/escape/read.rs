@@ -32,7 +32,7 @@ pub const LINES: &[Line] = &[
         found
     }),
     denied("another_function_s_code", GONE, || told(format!("{}/code-a/index.js", given("DIRECTORY")))),
-    denied("another_function_s_tmp", GONE, || told("/tmp/secret")),
+    denied("another_function_s_tmp", GONE, || told(format!("{}/secret", given("NEIGHBOUR_TMP")))),
     denied("another_function_s_environment", GONE, || searched("environ")),
     denied("another_function_s_command_line", GONE, || searched("cmdline")),
     denied("another_function_s_tmp_by_way_of_its_process", GONE, || {

@@ -33,6 +33,11 @@ pub const LINES: &[Line] = &[
         };
         (1..100_000).find(seen).map(|pid| format!("process {pid}")).ok_or_else(nothing)
     }),
+    denied("what_others_run_by_number", GONE, || {
+        let own = std::process::id();
+        let read = |pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        (1..100_000).find(|pid| *pid != own && read(*pid)).map(|pid| format!("process {pid}")).ok_or_else(nothing)
+    }),
     judged("mounts_of_the_host", mounts, || fs::read_to_string("/proc/self/mountinfo")),
     denied("interfaces_other_than_loopback", GONE, || {
         let text = fs::read_to_string("/proc/net/dev")?;

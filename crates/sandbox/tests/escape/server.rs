@@ -1,6 +1,8 @@
 //! What is left to a server once it has given its privileges up: launching, and little else.
 
-use std::{env, io::ErrorKind, net::TcpListener, path::Path, process::Command, process::ExitCode};
+use std::{
+    env, io::ErrorKind, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Command, process::ExitCode,
+};
 
 use rustix::io::Errno;
 use sandbox::{Exec, Launcher, Options};
@@ -27,10 +29,10 @@ fn usual(world: &World, _: &Line) {
         ("echo x > /dev/stderr", "x"),
         ("echo x | cat", "x"),
         ("cat <<END\nx\nEND", "x"),
-        ("mkfifo /tmp/pipe && (echo x > /tmp/pipe &) && cat /tmp/pipe", "x"),
-        ("printf '#!/bin/sh\\necho x' > /tmp/run && chmod 755 /tmp/run && /tmp/run", "x"),
-        ("mkdir /tmp/a && ln -s a /tmp/b && mv /tmp/b /tmp/a/ && ln /tmp/run /tmp/c 2>/dev/null; ls /tmp/a", "b"),
-        ("head -c 3 /dev/urandom | wc -c; echo x > /dev/null; id -u; pwd", "3\n993\n/"),
+        ("cd ${TMPDIR:-/tmp}; mkfifo pipe && (echo x > pipe &) && cat pipe", "x"),
+        ("cd ${TMPDIR:-/tmp}; printf '#!/bin/sh\\necho x' > run && chmod 755 run && ./run", "x"),
+        ("cd ${TMPDIR:-/tmp}; mkdir a && ln -s a b && mv b a/ && ln run c 2>/dev/null; ls a", "b"),
+        ("head -c 3 /dev/urandom | wc -c; echo x > /dev/null; pwd", "3\n/"),
         ("sleep 100 & kill $!; wait $! 2>/dev/null; echo $?", "143"),
         ("trap 'echo x' USR1; kill -USR1 $$", "x"),
         ("nice true && timeout 1 true && nohup true 2>&1; ulimit -n", "1024"),
@@ -52,7 +54,9 @@ fn served(_: &World, _: &Line) {
 /// A server's start, and what somebody would try who took it over afterwards.
 pub fn run() -> ExitCode {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { runtime_dir: directory.path().to_path_buf(), ..Options::default() };
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let place = directory.path().to_path_buf();
+    let options = Options { runtime_dir: place.clone(), weak_dir: Some(place), ..Options::default() };
     let launcher = Launcher::start(Path::new("/proc/self/exe"), &options).unwrap();
     let root = rustix::process::geteuid().is_root();
     sandbox::privileges::drop_all(true).unwrap();

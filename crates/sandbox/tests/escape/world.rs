@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Exec, Exit, Launched, Launcher, Mechanism, Options, Request};
+use sandbox::{Exec, Exit, Launched, Launcher, Mechanism, Options, Request, Tier};
 use tempfile::TempDir;
 
 use crate::{DENIED, INSIDE, Line, reach::Decoys};
@@ -29,6 +29,8 @@ pub struct World {
     directory: TempDir,
     canary: RefCell<Child>,
     neighbour: Launched,
+    /// Where this program is seen inside.
+    program: PathBuf,
 }
 
 /// How an attempt ended.
@@ -43,6 +45,15 @@ pub struct Ended {
 
 impl World {
     pub fn start() -> World {
+        World::start_with(false)
+    }
+
+    /// Without namespaces.
+    pub fn start_weak() -> World {
+        World::start_with(true)
+    }
+
+    fn start_with(weak: bool) -> World {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["code-a", "code-b"] {
@@ -52,15 +63,18 @@ impl World {
         }
         fs::write(directory.path().join("store.db"), SECRET).unwrap();
         let this = env::current_exe().unwrap();
+        let program = if weak { this.clone() } else { PathBuf::from(SELF) };
         let options = Options {
             runtime_dir: directory.path().join("code-b"),
-            binds: vec![(this.clone(), SELF.into())],
+            binds: vec![(this.clone(), program.clone())],
+            weak_dir: weak.then(|| directory.path().to_path_buf()),
             ..Options::default()
         };
         let launcher = Launcher::start(&this, &options).unwrap();
         let canary = RefCell::new(Command::new("/bin/sleep").arg("3600").spawn().unwrap());
-        let request = Request { code: Some(directory.path().join("code-a")), ports: vec![9001], ..request() };
-        let script = format!("echo {SECRET} > /tmp/secret; exec sleep 3600");
+        let ports = if weak { Vec::new() } else { vec![9001] };
+        let request = Request { code: Some(directory.path().join("code-a")), ports, ..request() };
+        let script = format!("echo {SECRET} > ${{TMPDIR:-/tmp}}/secret; exec sleep 3600");
         let exec = Exec {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
@@ -68,12 +82,25 @@ impl World {
             directory: "/".into(),
         };
         let neighbour = launcher.launch(&request, &exec).unwrap();
-        World { launcher, decoys: Decoys::start(), directory, canary, neighbour }
+        World { launcher, decoys: Decoys::start(), directory, canary, neighbour, program }
+    }
+
+    pub fn is_weak(&self) -> bool {
+        self.launcher.report().tier == Tier::B
     }
 
     /// A path of the host that a function must not see.
     pub fn host_path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Where the neighbour's `/tmp` would be found.
+    fn neighbour_tmp(&self) -> String {
+        let launchers = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut places = launchers.map(|launcher| launcher.join(self.neighbour.id.to_string()));
+        let found = places.find(|place| place.is_dir());
+        assert_eq!(found.is_some(), self.is_weak());
+        found.map_or_else(|| "/tmp".to_owned(), |place| place.display().to_string())
     }
 
     /// Whether this host limits it. If not, says so: the line is skipped then.
@@ -87,6 +114,11 @@ impl World {
 
     pub fn run(&self, line: &Line) -> Ended {
         self.run_with(line, &request(), &[])
+    }
+
+    /// With little memory and a small `/tmp`.
+    pub fn run_small(&self, line: &Line) -> Ended {
+        self.run_with(line, &crate::exhaust::small(), &[])
     }
 
     /// Runs the attempt of a line to its end and frees what it had.
@@ -115,11 +147,16 @@ impl World {
     pub fn launch(&self, line: &Line, request: &Request, more: &[(&str, String)]) -> Launched {
         let mut environment: BTreeMap<String, String> = self.decoys.variables();
         environment.insert("STORE".into(), self.host_path("store.db").display().to_string());
+        environment.insert("NEIGHBOUR_TMP".into(), self.neighbour_tmp());
+        if self.is_weak() {
+            environment.insert("WEAKLY".into(), "yes".into());
+            environment.insert("CODE".into(), self.host_path("code-b").display().to_string());
+        }
         environment.insert("DIRECTORY".into(), self.directory.path().display().to_string());
         environment.insert("LAUNCHED_BY".into(), std::process::id().to_string());
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let exec = Exec {
-            program: SELF.into(),
+            program: self.program.clone(),
             arguments: vec![INSIDE.into(), line.name.into()],
             environment: environment.into_iter().collect(),
             directory: "/".into(),

@@ -15,7 +15,7 @@ use sandbox::{Exit, Launched, Launcher, Request, Tier};
 
 use crate::{
     Test,
-    world::{World, eventually, inside, launcher, readable, request},
+    world::{World, eventually, launcher, readable, request},
 };
 
 pub const TESTS: &[Test] = &[
@@ -67,18 +67,18 @@ fn memory(launcher: &Launcher) -> u64 {
 }
 
 /// Number of the launcher's process.
-fn pid_of(launcher: &Launcher) -> i32 {
+pub fn pid_of(launcher: &Launcher) -> i32 {
     pid_behind(&launcher.watch().unwrap())
 }
 
 /// Number of the process behind a descriptor.
-fn pid_behind(pidfd: &OwnedFd) -> i32 {
+pub fn pid_behind(pidfd: &OwnedFd) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse().unwrap()
 }
 
 /// Directories of the control groups of a launcher, whose number is in their name.
-fn groups_of(pid: i32) -> Vec<PathBuf> {
+pub fn groups_of(pid: i32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = open.pop() {
@@ -120,29 +120,29 @@ fn many_launches_leak_nothing(world: &World) {
         let mut sandbox = match number % 5 {
             // Killed before anything runs.
             0 => {
-                let sandbox = world.launcher.launch(&request, &inside("sleep")).unwrap();
+                let sandbox = world.launcher.launch(&request, &world.inside("sleep")).unwrap();
                 world.launcher.kill(sandbox.id);
                 world.launcher.reap(sandbox.id).unwrap();
                 continue;
             }
             // Reaped without having been killed.
             1 => {
-                let sandbox = world.launcher.launch(&full, &inside("sleep")).unwrap();
+                let sandbox = world.launcher.launch(&full, &world.inside("sleep")).unwrap();
                 world.launcher.reap(sandbox.id).unwrap();
                 continue;
             }
             // Refused.
             2 => {
                 let request = Request { code: Some("/no/such/code".into()), ..request.clone() };
-                assert!(world.launcher.launch(&request, &inside("sleep")).is_err());
+                assert!(world.launcher.launch(&request, &world.inside("sleep")).is_err());
                 continue;
             }
             3 => {
-                let sandbox = world.launcher.launch(&request, &inside("exit-3")).unwrap();
+                let sandbox = world.launcher.launch(&request, &world.inside("exit-3")).unwrap();
                 let _ = world.launcher.assign(sandbox.id, &full);
                 sandbox
             }
-            _ => world.launcher.launch(&full, &inside("exit-3")).unwrap(),
+            _ => world.launcher.launch(&full, &world.inside("exit-3")).unwrap(),
         };
         assert_eq!(world.end(&mut sandbox).exit, Exit::Code(3), "launch {number}");
     }
@@ -170,7 +170,7 @@ fn several_threads_launch_at_once(world: &World) {
 /// Sandboxes that cannot die, for they are frozen: with version 1 that outlasts a kill.
 fn who_dies_slowly_holds_nobody_up(world: &World) {
     let request = Request { cpu_millis: 500, cpu_weight: 2, ..request() };
-    let slow: Vec<_> = (0..10).map(|_| world.launcher.launch(&request, &inside("sleep")).unwrap()).collect();
+    let slow: Vec<_> = (0..10).map(|_| world.launcher.launch(&request, &world.inside("sleep")).unwrap()).collect();
     let groups = groups_of(pid_of(&world.launcher));
     let file = |sandbox: &Launched, name: &str| {
         let one = pid_behind(&sandbox.pidfd).to_string();
@@ -219,7 +219,7 @@ fn launcher_and_process_1_hold_only_what_they_need(world: &World) {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t").map(str::to_owned));
         line.unwrap().trim().to_owned()
     };
-    let sandbox = world.launcher.launch(&request(), &inside("sleep")).unwrap();
+    let sandbox = world.launcher.launch(&request(), &world.inside("sleep")).unwrap();
     let one = pid_behind(&sandbox.pidfd);
     eventually("process 1 gives everything up", || field(one, "CapEff") == "0000000000000000");
     assert_eq!(field(one, "CapPrm"), "0000000000000000");
@@ -240,7 +240,7 @@ fn launcher_and_process_1_hold_only_what_they_need(world: &World) {
 
 fn the_launcher_s_death_is_the_sandboxes(world: &World) {
     let launcher = launcher(world.directory.path());
-    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &inside("sleep")).unwrap()).collect();
+    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &world.inside("sleep")).unwrap()).collect();
     let pid = pid_of(&launcher);
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     for sandbox in &sandboxes {
@@ -248,7 +248,7 @@ fn the_launcher_s_death_is_the_sandboxes(world: &World) {
         assert_eq!(sandbox::exit(&sandbox.status), Exit::Killed);
     }
     assert!(readable(&launcher.watch().unwrap()));
-    assert!(launcher.launch(&request(), &inside("sleep")).is_err());
+    assert!(launcher.launch(&request(), &world.inside("sleep")).is_err());
     launcher.kill(sandboxes[0].id);
     assert!(launcher.reap(sandboxes[0].id).is_err());
     let left = groups_of(pid);
@@ -279,7 +279,7 @@ fn the_launcher_is_not_asked_to_end_by_signals(world: &World) {
 fn a_dropped_launcher_ends_everything(world: &World) {
     let launcher = launcher(world.directory.path());
     let pid = pid_of(&launcher);
-    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &inside("sleep")).unwrap()).collect();
+    let sandboxes: Vec<_> = (0..3).map(|_| launcher.launch(&request(), &world.inside("sleep")).unwrap()).collect();
     drop(launcher);
     for sandbox in &sandboxes {
         assert!(readable(&sandbox.pidfd));

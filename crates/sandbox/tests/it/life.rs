@@ -10,7 +10,7 @@ use sandbox::{Exec, Exit, Request};
 use crate::{
     Test,
     inside::PORT,
-    world::{self, World, eventually, inside, readable, request},
+    world::{self, World, eventually, readable, request},
 };
 
 pub const TESTS: &[Test] = &[
@@ -48,7 +48,7 @@ fn what_cannot_be_executed_says_so(world: &World) {
         let ended = world.run_program(program, &[]);
         assert_eq!((ended.exit, ended.step.as_str()), (Exit::NotExecuted(errno), "execve"), "{program}");
     }
-    let exec = Exec { directory: "/no/such/directory".into(), ..inside("exit-3") };
+    let exec = Exec { directory: "/no/such/directory".into(), ..world.inside("exit-3") };
     let mut sandbox = world.launcher.launch(&request(), &exec).unwrap();
     assert_eq!(world.end(&mut sandbox).exit, Exit::NotExecuted(2));
 }
@@ -59,13 +59,13 @@ fn the_environment_arrives_and_nothing_else(world: &World) {
 
 fn a_large_environment_arrives(world: &World) {
     let environment = (0..4).map(|number| (format!("N{number}"), "x".repeat(100_000))).collect();
-    let exec = Exec { environment, ..inside("environment-bytes") };
+    let exec = Exec { environment, ..world.inside("environment-bytes") };
     let mut sandbox = world.launcher.launch(&request(), &exec).unwrap();
     assert_eq!(world.end(&mut sandbox).fine(), "400000\n");
 }
 
 fn too_large_an_environment_is_refused(world: &World) {
-    let exec = Exec { environment: vec![("N".into(), "x".repeat(600_000))], ..inside("environment-bytes") };
+    let exec = Exec { environment: vec![("N".into(), "x".repeat(600_000))], ..world.inside("environment-bytes") };
     assert!(world.launcher.launch(&request(), &exec).is_err());
 }
 
@@ -84,7 +84,7 @@ fn code_layers_and_bootstraps_are_seen(world: &World) {
 
 fn a_standby_is_given_its_code_later(world: &World) {
     let standby = Request { tmp_bytes: 4 << 20, ..request() };
-    let mut sandbox = world.launcher.launch(&standby, &inside("await")).unwrap();
+    let mut sandbox = world.launcher.launch(&standby, &world.inside("await")).unwrap();
     let full = Request { tmp_bytes: 8 << 20, ..with_code(world) };
     world.launcher.assign(sandbox.id, &full).unwrap();
     let again = world.launcher.assign(sandbox.id, &full).unwrap_err();
@@ -96,14 +96,14 @@ fn a_standby_is_given_its_code_later(world: &World) {
 
 fn code_that_is_not_there_is_an_error(world: &World) {
     let request = Request { code: Some("/no/such/code".into()), ..request() };
-    let error = world.launcher.launch(&request, &inside("code")).err().unwrap();
+    let error = world.launcher.launch(&request, &world.inside("code")).err().unwrap();
     assert_eq!(error.step, "open /no/such/code");
     assert_eq!(error.source.raw_os_error(), Some(2));
 }
 
 fn a_listener_inside_is_served_from_outside(world: &World) {
     let request = Request { ports: vec![PORT, 4566, 3128], ..request() };
-    let mut sandbox = world.launcher.launch(&request, &inside("connect")).unwrap();
+    let mut sandbox = world.launcher.launch(&request, &world.inside("connect")).unwrap();
     assert_eq!(sandbox.listeners.len(), 3);
     let (mut stream, peer) = sandbox.listeners[0].accept().unwrap();
     assert!(peer.ip().is_loopback());
@@ -114,8 +114,8 @@ fn a_listener_inside_is_served_from_outside(world: &World) {
     drop(stream);
     assert_eq!(world.end(&mut sandbox).fine(), "from outside\n");
     // The same port again: it is another sandbox's.
-    let one = world.launcher.launch(&request, &inside("sleep")).unwrap();
-    let two = world.launcher.launch(&request, &inside("sleep")).unwrap();
+    let one = world.launcher.launch(&request, &world.inside("sleep")).unwrap();
+    let two = world.launcher.launch(&request, &world.inside("sleep")).unwrap();
     for sandbox in [one, two] {
         world.launcher.kill(sandbox.id);
         world.launcher.reap(sandbox.id).unwrap();
@@ -123,7 +123,7 @@ fn a_listener_inside_is_served_from_outside(world: &World) {
 }
 
 fn a_kill_takes_along_who_left_the_session(world: &World) {
-    let mut sandbox = world.launcher.launch(&request(), &inside("orphan")).unwrap();
+    let mut sandbox = world.launcher.launch(&request(), &world.inside("orphan")).unwrap();
     let mut output = std::fs::File::from(sandbox.output.try_clone().unwrap());
     let mut ready = [0; 6];
     output.read_exact(&mut ready).unwrap();
@@ -162,7 +162,7 @@ fn what_is_provided_later_is_seen_later(world: &World) {
 }
 
 fn a_killed_sandbox_may_be_killed_again(world: &World) {
-    let sandbox = world.launcher.launch(&request(), &inside("sleep")).unwrap();
+    let sandbox = world.launcher.launch(&request(), &world.inside("sleep")).unwrap();
     for _ in 0..2_000 {
         world.launcher.kill(sandbox.id);
     }

@@ -22,13 +22,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub launcher: Launcher,
     pub directory: TempDir,
+    /// Where this program is seen inside.
+    program: PathBuf,
 }
 
 impl World {
     pub fn start() -> World {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        World { launcher: launcher(directory.path()), directory }
+        World { launcher: launcher(directory.path()), directory, program: SELF.into() }
+    }
+
+    /// The same without namespaces.
+    pub fn start_weak() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = env::current_exe().unwrap();
+        World { launcher: weak_launcher(directory.path()), directory, program }
+    }
+
+    /// What runs a part of `inside.rs`.
+    pub fn inside(&self, what: &str) -> Exec {
+        Exec { program: self.program.clone(), ..inside(what) }
     }
 
     pub fn tier(&self) -> Tier {
@@ -55,7 +70,7 @@ impl World {
     }
 
     pub fn run_with(&self, request: &Request, what: &str) -> Ended {
-        let mut sandbox = self.launcher.launch(request, &inside(what)).unwrap();
+        let mut sandbox = self.launcher.launch(request, &self.inside(what)).unwrap();
         self.end(&mut sandbox)
     }
 
@@ -99,6 +114,19 @@ pub fn launcher(runtime_dir: &Path) -> Launcher {
     let options = Options {
         runtime_dir: runtime_dir.to_path_buf(),
         binds: vec![(this.clone(), SELF.into())],
+        ..Options::default()
+    };
+    Launcher::start(&this, &options).unwrap()
+}
+
+/// One that makes sandboxes without namespaces below `directory`.
+pub fn weak_launcher(directory: &Path) -> Launcher {
+    let this = env::current_exe().unwrap();
+    fs::create_dir_all(directory.join("runtime")).unwrap();
+    let options = Options {
+        runtime_dir: directory.join("runtime"),
+        binds: vec![(this.clone(), this.clone())],
+        weak_dir: Some(directory.to_path_buf()),
         ..Options::default()
     };
     Launcher::start(&this, &options).unwrap()
