@@ -61,6 +61,11 @@ impl Isolated {
         self
     }
 
+    /// How much of a function's memory may be its `/tmp`, bytes.
+    fn tmp_in_memory(&self, request: &Request) -> u64 {
+        if self.layout() == Layout::Own { request.tmp_bytes } else { 0 }
+    }
+
     fn launcher(&self) -> Arc<Launcher> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner).launcher)
     }
@@ -133,14 +138,14 @@ impl Launch for Isolated {
             counter,
             rank: launched.rank,
             seen: Seen::default(),
-            limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(request.tmp_bytes)],
+            limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(self.tmp_in_memory(&request))],
             exit: OnceLock::new(),
         };
         Ok(Launched { socket: launched.socket, output: launched.output, process: Box::new(process), listeners })
     }
 
     fn layout(&self) -> Layout {
-        Layout::Own
+        if self.tier < Tier::A2 { Layout::Fenced } else { Layout::Own }
     }
 
     fn provide(&self, binds: &[(PathBuf, PathBuf)]) -> io::Result<()> {
@@ -327,6 +332,12 @@ impl Places {
         places.python = installed.python.as_ref().and_then(|found| places.place(found, Family::Python));
         places.node = installed.node.as_ref().and_then(|found| places.place(found, Family::Node));
         places
+    }
+
+    /// What must be shown where it lies, for the same interpreters.
+    pub(crate) fn in_place(installed: &Installed) -> Places {
+        let hosts = Places::of(installed).binds.into_iter().map(|(host, _)| host);
+        Places { binds: hosts.map(|host| (host.clone(), host)).collect(), ..Places::default() }
     }
 
     /// The path inside of an interpreter, if it is another than outside.

@@ -33,6 +33,9 @@ pub enum Layout {
     /// In a root of the environment's own: `/var/task`, `/var/runtime`, `/opt`, `/tmp`, and interpreters that are not
     /// below `/usr` at `/var/lang`.
     Own,
+    /// On the host, of which little else is to be seen: the true directories, no network, and a directory for `/tmp` that
+    /// the launcher makes and names in `TMPDIR`. There are no standbys, and no [`Launched::listeners`].
+    Fenced,
     /// On the host: the true directories, for processes without a root of their own.
     Host,
 }

@@ -38,4 +38,4 @@ pub use isolated::Isolated;
 pub use options::{
     Credentials, DeprecatedRuntimes, LogSink, NoCredentials, Options, RoleCredentials, Standbys, TracingLogs,
 };
-pub use supervisor::{Provisioned, RUNTIME_DIR, Supervisor, prepare};
+pub use supervisor::{Provisioned, RUNTIME_DIR, Supervisor, prepare, prepare_open};

@@ -525,7 +525,7 @@ impl Shared {
     }
 
     pub(crate) fn isolates(&self) -> bool {
-        self.launcher.layout() == Layout::Own
+        self.launcher.layout() != Layout::Host
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -555,6 +555,7 @@ impl Shared {
             let installed = Installed::probe(&self.options);
             let places = match self.launcher.layout() {
                 Layout::Host => Places::default(),
+                Layout::Fenced => Places::in_place(&installed),
                 Layout::Own => Places::of(&installed),
             };
             if let Err(error) = self.launcher.provide(&places.binds) {

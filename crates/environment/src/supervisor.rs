@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     invocation::{Attended, Work},
-    launch::{Launch, Plain},
+    launch::{Launch, Layout, Plain},
     options::{Credentials, LogSink, Options},
     package::PackageError,
     pool::Shared,
@@ -30,6 +30,9 @@ const MARK: &str = "PORTCULLIS-FUNCTIONS";
 
 /// Name of the directory with the bootstraps, below the one of functions.
 pub const RUNTIME_DIR: &str = "runtime";
+
+/// Mode of a directory in which things are found by their names alone.
+const PASSAGE: u32 = 0o711;
 
 const NODE_BOOTSTRAP: &str = include_str!("bootstrap/node.js");
 const PYTHON_BOOTSTRAP: &str = include_str!("bootstrap/python.py");
@@ -82,8 +85,12 @@ impl Supervisor {
         launcher: Arc<dyn Launch>,
     ) -> io::Result<Supervisor> {
         // Functions have another working directory than the server.
-        options.data_dir = prepare(&options.data_dir)?;
+        let fenced = launcher.layout() == Layout::Fenced;
+        options.data_dir = if fenced { prepare_open(&options.data_dir)? } else { prepare(&options.data_dir)? };
         lay_out(&options.data_dir)?;
+        if fenced {
+            open(&options.data_dir)?;
+        }
         let shared = Arc::new(Shared::new(options, runtime.clone(), credentials, logs, launcher));
         runtime.spawn(reap(Arc::downgrade(&shared)));
         let asking = Arc::clone(&shared);
@@ -100,7 +107,7 @@ impl Supervisor {
         self.shared.installed()
     }
 
-    /// Whether environments have a root of their own, with a `/tmp` of the configured size in it.
+    /// Whether environments are kept apart, and hold no more in their `/tmp` than is configured.
     #[must_use]
     pub fn isolates(&self) -> bool {
         self.shared.isolates()
@@ -215,6 +222,21 @@ impl Run for Supervisor {
 /// # Errors
 /// When it cannot be made, or holds something that is not this crate's.
 pub fn prepare(data_dir: &Path) -> io::Result<PathBuf> {
+    prepare_with(data_dir, 0o700)
+}
+
+/// As [`prepare`], for functions that look at their code where it lies, as users of their own: everybody may pass through
+/// the directory, and list nothing of it.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_open(data_dir: &Path) -> io::Result<PathBuf> {
+    let data_dir = prepare_with(data_dir, PASSAGE)?;
+    std::fs::set_permissions(data_dir.join(RUNTIME_DIR), std::fs::Permissions::from_mode(PASSAGE))?;
+    Ok(data_dir)
+}
+
+fn prepare_with(data_dir: &Path, mode: u32) -> io::Result<PathBuf> {
     std::fs::create_dir_all(data_dir)?;
     let data_dir = data_dir.canonicalize()?;
     let mark = data_dir.join(MARK);
@@ -225,7 +247,7 @@ pub fn prepare(data_dir: &Path) -> io::Result<PathBuf> {
         ));
     }
     std::fs::write(mark, "Unpacked code and scratch files of functions. Everything here may be removed.\n")?;
-    std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(mode))?;
     std::fs::create_dir_all(data_dir.join(RUNTIME_DIR))?;
     Ok(data_dir)
 }
@@ -246,6 +268,16 @@ fn lay_out(data_dir: &Path) -> io::Result<()> {
     std::fs::write(data_dir.join("runtime/package.json"), "{}")?;
     std::fs::write(data_dir.join("runtime/bootstrap.cjs"), NODE_BOOTSTRAP)?;
     std::fs::write(data_dir.join("runtime/bootstrap.py"), PYTHON_BOOTSTRAP)
+}
+
+/// Lets functions read what was laid out for them, whatever the mask for new files is.
+fn open(data_dir: &Path) -> io::Result<()> {
+    let allow = |name: &str, mode| std::fs::set_permissions(data_dir.join(name), std::fs::Permissions::from_mode(mode));
+    allow("code", PASSAGE)?;
+    for name in ["code/package.json", "runtime/package.json", "runtime/bootstrap.cjs", "runtime/bootstrap.py"] {
+        allow(name, 0o644)?;
+    }
+    Ok(())
 }
 
 async fn reap(shared: Weak<Shared>) {

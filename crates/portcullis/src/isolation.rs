@@ -33,6 +33,11 @@ const FUNCTIONS: &str = "functions";
 /// Ports that need a privilege to listen on.
 const PRIVILEGED_PORTS: std::ops::Range<u16> = 1..1024;
 
+/// What somebody should know who accepts tier B.
+const WEAK: &str = "functions are isolated weakly (--isolation weak, tier B): by users of their own, Landlock and a list of \
+                    system calls, without namespaces. They see the name and the numbers of this host, have no network, \
+                    custom runtimes do not run, and a hole in the kernel's checks of files would show them the host's";
+
 /// Both values of [`Functions::status`].
 const AVAILABLE: &str = "available";
 const UNAVAILABLE: &str = "unavailable";
@@ -66,6 +71,9 @@ impl Functions {
         match &self.reason {
             Some(reason) => format!("unavailable: {reason}"),
             None if self.tier == Tier::C.to_string() => "not isolated (tier C)".to_owned(),
+            None if self.tier == Tier::B.to_string() => {
+                "weakly isolated (tier B: no namespaces, no root and no network of their own)".to_owned()
+            }
             None if self.missing.is_empty() => format!("isolated (tier {})", self.tier),
             None => {
                 let missing: Vec<&str> = self.missing.iter().map(|missing| missing.mechanism.as_str()).collect();
@@ -127,7 +135,8 @@ impl Watched {
     /// The launcher, where there cannot be another.
     fn irreplaceable(&self) -> Option<&OwnedFd> {
         let runs = self.functions.reason.is_none();
-        self.launcher.as_ref().filter(|_| runs && self.functions.tier == Tier::A1.to_string())
+        let privileged = [Tier::A1, Tier::B].iter().any(|tier| self.functions.tier == tier.to_string());
+        self.launcher.as_ref().filter(|_| runs && privileged)
     }
 }
 
@@ -166,10 +175,15 @@ pub struct Settled {
 /// # Errors
 /// A sentence for the user: the directory cannot be made, or a privilege is left.
 pub fn begin(settings: &Settings) -> anyhow::Result<Begun> {
-    let directory = make_directory(&settings.data_dir)?;
+    let mut directory = make_directory(&settings.data_dir)?;
+    let weak = settings.isolation == Isolation::Weak;
+    if weak {
+        directory = make_open_directory(&settings.data_dir)?;
+    }
     let options = sandbox::Options {
         runtime_dir: directory.join(environment::RUNTIME_DIR),
         memory_bytes_total: settings.functions_memory_mb.saturating_mul(1 << 20),
+        weak_dir: weak.then(|| directory.clone()),
         ..sandbox::Options::default()
     };
     let launcher = (settings.isolation != Isolation::None).then(|| {
@@ -207,6 +221,33 @@ fn make_directory(data_dir: &Path) -> anyhow::Result<PathBuf> {
             "the data directory {} cannot be used: {error}. Check that it can be made and written by this user, or \
              choose another --data-dir",
             data_dir.display()
+        )
+    })
+}
+
+/// Makes the directory of functions that look at their code where it lies, as users of their own: where temporary files
+/// go, since they must pass through all that is above it, which nobody may in the data directory. It is the same at each
+/// start.
+fn make_open_directory(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let make = || {
+        let data = fs::metadata(data_dir)?;
+        let directory = std::env::temp_dir().join(format!("portcullis-functions-{}-{}", data.dev(), data.ino()));
+        match fs::DirBuilder::new().mode(0o711).create(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // In a place where anybody may make anything.
+        let found = fs::symlink_metadata(&directory)?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other(format!("{} is somebody else's; remove it", directory.display())));
+        }
+        environment::prepare_open(&directory)
+    };
+    make().map_err(|error| {
+        anyhow!(
+            "with --isolation weak functions are unpacked below {}, which cannot be used: {error}. Set TMPDIR to a \
+             directory that everybody may pass through",
+            std::env::temp_dir().display()
         )
     })
 }
@@ -274,7 +315,9 @@ impl Begun {
                 others.concat()
             ));
         }
-        if settings.isolation == Isolation::Weak {
+        if report.tier == Tier::B {
+            warnings.push(WEAK.to_owned());
+        } else if settings.isolation == Isolation::Weak {
             let tier = report.tier;
             warnings
                 .push(format!("--isolation weak has no effect on this host, which isolates functions in tier {tier}"));
@@ -331,15 +374,16 @@ fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) ->
     };
     let limits = [Mechanism::MemoryLimit, Mechanism::ProcessLimit, Mechanism::CpuLimit];
     let apart: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(|mechanism| !limits.contains(mechanism)).collect();
-    if report.tier < Tier::A2 {
-        let weaker = match (isolation, report.tier) {
-            (Isolation::Weak, Tier::B) => {
-                " --isolation weak accepts tier B, but this version cannot run functions in it."
+    let least = if isolation == Isolation::Weak { Tier::B } else { Tier::A2 };
+    if report.tier < least {
+        let weaker = match report.tier {
+            Tier::B => {
+                " --isolation weak accepts tier B: users of their own, Landlock and a list of system calls, no network."
             }
             _ => "",
         };
         return Err(format!(
-            "this host isolates functions in tier {} only, and tier A2 or better is required. Missing: {}{weaker}",
+            "this host isolates functions in tier {} only, and tier {least} or better is required. Missing: {}{weaker}",
             report.tier,
             told(&apart),
         ));
@@ -373,6 +417,7 @@ mod tests {
         let (whole, rootless) = (report(true, &[]), report(false, &[]));
         let unlimited = report(true, &[Mechanism::MemoryLimit]);
         let weak = report(true, &[Mechanism::Namespaces]);
+        let weak_unlimited = report(true, &[Mechanism::Namespaces, Mechanism::MemoryLimit]);
         let nothing = report(false, &[Mechanism::Namespaces, Mechanism::Landlock]);
         let strict = MemoryLimit::Required;
         for (report, isolation, memory, runs) in [
@@ -382,7 +427,9 @@ mod tests {
             (&unlimited, Required, Polling, true),
             (&weak, Required, strict, false),
             (&weak, Required, Polling, false),
-            (&weak, Weak, strict, false),
+            (&weak, Weak, strict, true),
+            (&weak_unlimited, Weak, strict, false),
+            (&weak_unlimited, Weak, Polling, true),
             (&whole, Weak, strict, true),
             (&nothing, Weak, Polling, false),
             (&nothing, Required, Polling, false),
@@ -396,11 +443,14 @@ mod tests {
     fn a_refusal_names_what_is_missing_and_what_would_change_it() {
         let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Required, MemoryLimit::Required);
         let why = why.unwrap_err();
-        for needle in ["tier B only", "tier A2 or better", "namespaces: forbidden; allow it."] {
+        for needle in
+            ["tier B only", "tier A2 or better", "namespaces: forbidden; allow it.", "--isolation weak accepts"]
+        {
             assert!(why.contains(needle), "{needle}: {why}");
         }
-        let why = suffices(&report(true, &[Mechanism::Namespaces]), Isolation::Weak, MemoryLimit::Required);
-        assert!(why.unwrap_err().contains("--isolation weak accepts tier B, but"));
+        let nothing = report(true, &[Mechanism::Namespaces, Mechanism::Landlock]);
+        let why = suffices(&nothing, Isolation::Weak, MemoryLimit::Required).unwrap_err();
+        assert!(why.contains("tier C only, and tier B or better") && !why.contains("--isolation weak"), "{why}");
         let limits = [Mechanism::MemoryLimit, Mechanism::CpuLimit];
         let why = suffices(&report(true, &limits), Isolation::Required, MemoryLimit::Required);
         let why = why.unwrap_err();
@@ -418,6 +468,8 @@ mod tests {
         assert_eq!(told.status, "unavailable");
         assert_eq!(told.summary(), "unavailable: because");
         assert_eq!(functions(None, &report(true, &[])).summary(), "isolated (tier A1)");
+        let weak = functions(None, &report(true, &[Mechanism::Namespaces, Mechanism::OwnRoot, Mechanism::Network]));
+        assert!(weak.summary().starts_with("weakly isolated (tier B"), "{}", weak.summary());
         let unlimited = functions(None, &report(false, &[Mechanism::ProcessLimit, Mechanism::CpuLimit]));
         assert_eq!(unlimited.summary(), "isolated (tier A2, without process limit, cpu limit)");
         assert_eq!(unlimited.missing_by_reason(), [("process limit, cpu limit".to_owned(), "forbidden; allow it")]);

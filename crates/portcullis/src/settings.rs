@@ -55,8 +55,8 @@ pub enum Isolation {
     /// cannot be had functions do not run.
     #[default]
     Required,
-    /// Besides: a user of their own, a filter of system calls and Landlock, without namespaces (tier B). This version
-    /// cannot run functions so, and says that where it comes to it.
+    /// Besides: users of their own, a filter of system calls and Landlock, without namespaces (tier B). Functions have no
+    /// network there, and custom runtimes do not run.
     Weak,
     /// Functions are processes of this server's user and nothing more (tier C). Needs --single-tenant.
     None,

@@ -11,6 +11,9 @@
 //! `/var/runtime`, `/var/task`, `/opt`, what was provided below `/var/lang`, a masked `/proc`, and a `/tmp` that can be
 //! written. The network is loopback and what listens there by [`Request::ports`]. What is still told of the host is
 //! what `sysinfo`, `/proc/meminfo`, `/proc/stat` and `/proc/cpuinfo` tell, and host paths in `/proc/self/mountinfo`.
+//!
+//! A host without namespaces (tier B) has other sandboxes, where they are asked for ([`Options::weak_dir`]): two users,
+//! Landlock in the place of a root, no sockets, and in the place of process 1 a warden that ends when all else has.
 
 use std::{
     io,

@@ -7,7 +7,8 @@ use std::fmt;
 pub enum Tier {
     /// A child process and nothing else.
     C,
-    /// Own uid, Landlock, seccomp and limits, but no namespaces.
+    /// Own users, Landlock, seccomp and limits, but no namespaces. Sandboxes are made there only where
+    /// [`crate::Options::weak_dir`] is given.
     B,
     /// Everything, without privileges: user namespaces.
     A2,

@@ -137,7 +137,7 @@ impl Weak {
         prove_unused(function)?;
         prove_unused(warden)?;
         if let Some(groups) = &self.groups {
-            let limits = Limits { cpu_weight: URGENT_WEIGHT, cpu_millis: 0, ..limits(request) };
+            let limits = Limits { cpu_weight: URGENT_WEIGHT, cpu_millis: 0, ..limits_of(request) };
             sandbox.group = Some(groups.create(id, &limits).map_err(group_fault)?);
         }
         let tmp = self.directory.join(id.to_string());
@@ -174,7 +174,7 @@ impl Weak {
         hear(&ours)?;
         sandbox.watches = true;
         if let Some(group) = &sandbox.group {
-            let limits = limits(request);
+            let limits = limits_of(request);
             let cpu_weight = if limits.cpu_weight == 0 { Limits::default().cpu_weight } else { limits.cpu_weight };
             group.set(&Limits { memory_bytes: 0, pids: 0, cpu_weight, ..limits }).map_err(group_fault)?;
         }
@@ -354,6 +354,11 @@ impl Sandbox {
         }
         Err(Fault::new("clear up after the sandbox", Errno::AGAIN))
     }
+}
+
+/// What lies in the directory is no memory, but for what the kernel can do without.
+fn limits_of(request: &Request) -> Limits {
+    limits(&Request { tmp_bytes: 0, ..request.clone() })
 }
 
 /// Waits for the warden to watch.

@@ -39,6 +39,9 @@ fn an_interpreter_brings_its_installation_and_nothing_else() {
     let places = Places::of(&installed(Some(node), None));
     assert_eq!(places.binds, [(host.join("node"), PathBuf::from("/var/lang"))]);
     assert_eq!(places.program(Family::Node), Some(Path::new("/var/lang/bin/node")));
+    let in_place = Places::in_place(&installed(Some(host.join("node/bin/node")), None));
+    assert_eq!(in_place.binds, [(host.join("node"), host.join("node"))]);
+    assert_eq!(in_place.program(Family::Node), None);
 }
 
 #[test]

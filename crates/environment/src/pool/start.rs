@@ -35,6 +35,12 @@ const PROVISIONED_INIT_S_MAX: u64 = 130;
 /// An environment is replaced this long before its credentials end, milliseconds.
 const CREDENTIALS_MARGIN_MS: u64 = 15 * 60 * 1_000;
 
+/// Why what brings a client of its own does not run behind a fence.
+const NO_NETWORK: &str = "Functions have no network on this server (isolation tier B), so that custom runtimes (provided, \
+                          provided.al2, provided.al2023) and AWS_LAMBDA_EXEC_WRAPPER, which may need the Runtime API \
+                          over HTTP, do not run. Use a Node.js or Python runtime without a wrapper, or a host that \
+                          isolates in tier A.";
+
 /// What is needed to start an environment of a function, or to make a standby one.
 struct Plan {
     spec: Spec,
@@ -357,13 +363,14 @@ impl Shared {
                 own_network: true,
                 endpoint_url: None,
             },
-            Layout::Host => Place {
+            layout @ (Layout::Fenced | Layout::Host) => Place {
                 task: trees.map(|(code, _)| code.clone()).unwrap_or_default(),
                 runtime: self.options.data_dir.join(RUNTIME_DIR),
                 opt: trees.and_then(|(_, layers)| layers.cloned()).unwrap_or_else(|| "/opt".into()),
-                scratch: Some(self.scratch(id)),
+                // Behind a fence the launcher says where, and there is no network.
+                scratch: (layout == Layout::Host).then(|| self.scratch(id)),
                 own_network: false,
-                endpoint_url: self.options.endpoint_url.clone(),
+                endpoint_url: self.options.endpoint_url.clone().filter(|_| layout == Layout::Host),
             },
         }
     }
@@ -419,6 +426,9 @@ impl Shared {
         let interpreter = self.program(resolved.family, &resolved.interpreter);
         let command = command(&resolved, revision, &place, (&code, layers.as_deref()), interpreter)
             .map_err(Failure::Entrypoint)?;
+        if self.launcher.layout() == Layout::Fenced && command.speaks != Speaks::Frames {
+            return Err(Failure::Unavailable(NO_NETWORK.to_owned()));
+        }
         let spec = Spec {
             program: command.program,
             arguments: command.arguments,

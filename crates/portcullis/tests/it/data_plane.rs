@@ -8,15 +8,15 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::running::{Running, body, fresh};
 
-const ACCOUNT: &str = "111111111111";
+pub const ACCOUNT: &str = "111111111111";
 const CODE: &str = "exports.handler = async (event) => ({ statusCode: 200, body: JSON.stringify(event) });";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// One call in development mode, where a key id alone is enough.
-fn call(server: &Running, service: &str, line: &str, kind: &str, body_sent: &str) -> Value {
+/// One call in development mode, where a key id alone is enough: the whole answer.
+pub fn ask(server: &Running, service: &str, line: &str, kind: &str, body_sent: &str) -> String {
     let length = body_sent.len();
     let signature = "0".repeat(64);
-    let answer = server.exchange(
+    server.exchange(
         format!(
             "{line} HTTP/1.1\r\nHost: localhost\r\nX-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
              Credential={ACCOUNT}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host;x-amz-date, \
@@ -24,24 +24,39 @@ fn call(server: &Running, service: &str, line: &str, kind: &str, body_sent: &str
              close\r\n\r\n{body_sent}"
         )
         .as_bytes(),
-    );
+    )
+}
+
+/// One that must succeed.
+fn call(server: &Running, service: &str, line: &str, kind: &str, body_sent: &str) -> Value {
+    let answer = ask(server, service, line, kind, body_sent);
     assert!(answer.starts_with("HTTP/1.1 2"), "{line}: {answer}");
     serde_json::from_str(body(&answer)).unwrap_or_default()
 }
 
-fn json_call(server: &Running, service: &str, line: &str, document: &Value) -> Value {
+pub fn json_call(server: &Running, service: &str, line: &str, document: &Value) -> Value {
     call(server, service, line, "application/json", &document.to_string())
+}
+
+/// Makes the role that functions have here.
+pub fn make_role(server: &Running) {
+    let trust: String = TRUST.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let form = format!("Action=CreateRole&Version=2010-05-08&RoleName=r&AssumeRolePolicyDocument={trust}");
+    call(server, "iam", "POST /", "application/x-www-form-urlencoded", &form);
+}
+
+/// A package of one file that may be executed, as the API takes it.
+pub fn package(name: &str, text: &str) -> String {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file(name, SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+    zip.write_all(text.as_bytes()).unwrap();
+    STANDARD.encode(zip.finish().unwrap().into_inner())
 }
 
 /// Deploys an API whose every method goes to a function that answers with its event; gives the API's id.
 fn deploy(server: &Running) -> String {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file("index.js", SimpleFileOptions::default()).unwrap();
-    zip.write_all(CODE.as_bytes()).unwrap();
-    let code = STANDARD.encode(zip.finish().unwrap().into_inner());
-    let trust: String = TRUST.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let form = format!("Action=CreateRole&Version=2010-05-08&RoleName=r&AssumeRolePolicyDocument={trust}");
-    call(server, "iam", "POST /", "application/x-www-form-urlencoded", &form);
+    let code = package("index.js", CODE);
+    make_role(server);
     let function = json_call(
         server,
         "lambda",

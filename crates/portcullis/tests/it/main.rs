@@ -5,3 +5,7 @@ mod demo;
 mod hostile;
 mod lifecycle;
 mod running;
+mod weak;
+
+#[path = "../../../sandbox/tests/common/container.rs"]
+mod container;

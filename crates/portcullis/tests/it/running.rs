@@ -3,12 +3,15 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::container::Profile;
 
 /// Longer than anything here should ever take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,8 +58,19 @@ impl Running {
 
     /// The same with another place for its log, of which [`Running::log`] then knows nothing.
     pub fn start_logging(data_dir: &Path, more: &[&str], log: Stdio) -> Self {
+        Self::start_changed(data_dir, more, log, |_| ())
+    }
+
+    /// As root in what is left of a host in a container.
+    pub fn start_in_container(data_dir: &Path, more: &[&str]) -> Self {
+        let log = std::fs::File::create(data_dir.with_extension("log")).unwrap();
+        Self::start_changed(data_dir, more, log.into(), |command| contain(command, Profile::new()))
+    }
+
+    fn start_changed(data_dir: &Path, more: &[&str], log: Stdio, change: impl FnOnce(&mut Command)) -> Self {
         let dir = data_dir.to_str().unwrap();
         let mut command = portcullis(&["start", "--data-dir", dir, "--listen", "127.0.0.1:0", "--threads", "2"]);
+        change(&mut command);
         let mut child = command.args(more).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = Vec::new();
         let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -124,6 +138,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a command in a container's profile.
+#[expect(unsafe_code, reason = "the standard library knows no filters and no capabilities")]
+fn contain(command: &mut Command, profile: Profile) {
+    // SAFETY: runs between fork and exec, where only calls that are safe in a signal handler are allowed: it makes plain
+    // system calls and allocates nothing ([`Profile::apply`]).
+    unsafe { command.pre_exec(move || profile.apply()) };
 }
 
 /// A data directory that does not exist yet, inside one that goes away.
