@@ -321,6 +321,8 @@ impl Drop for Sandbox {
 pub(crate) struct Places {
     /// Paths on the host and inside.
     pub(crate) binds: Vec<(PathBuf, PathBuf)>,
+    /// Paths on the host that could not be shown inside, and why.
+    pub(crate) unseen: Vec<(PathBuf, String)>,
     node: Option<PathBuf>,
     python: Option<PathBuf>,
 }
@@ -347,6 +349,17 @@ impl Places {
             Family::Python => self.python.as_deref(),
             Family::Provided => None,
         }
+    }
+
+    /// Why an interpreter cannot be run inside, if it cannot: a sentence for who called the function.
+    pub(crate) fn refusal(&self, interpreter: &Interpreter) -> Option<String> {
+        let path = interpreter.path.canonicalize().ok()?;
+        let (_, why) = self.unseen.iter().find(|(host, _)| path.starts_with(host))?;
+        Some(format!(
+            "The interpreter {} cannot be used by functions on this server: {why}. Start the server with --node or --python \
+             PATH of one that can, such as one below /usr.",
+            path.display()
+        ))
     }
 
     /// Binds an interpreter's whole installation if that is what its folder is, otherwise the executable alone:

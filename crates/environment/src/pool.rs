@@ -553,13 +553,17 @@ impl Shared {
     fn found(&self) -> &(Installed, Places) {
         self.installed.get_or_init(|| {
             let installed = Installed::probe(&self.options);
-            let places = match self.launcher.layout() {
+            let mut places = match self.launcher.layout() {
                 Layout::Host => Places::default(),
                 Layout::Fenced => Places::in_place(&installed),
                 Layout::Own => Places::of(&installed),
             };
-            if let Err(error) = self.launcher.provide(&places.binds) {
-                tracing::error!(%error, "an interpreter cannot be shown inside sandboxes");
+            // One that cannot be shown is no reason to hide another.
+            for bind in places.binds.clone() {
+                if let Err(error) = self.launcher.provide(std::slice::from_ref(&bind)) {
+                    tracing::error!(%error, "an interpreter cannot be shown inside sandboxes");
+                    places.unseen.push((bind.0, error.to_string()));
+                }
             }
             (installed, places)
         })

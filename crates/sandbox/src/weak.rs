@@ -46,7 +46,7 @@ use crate::{
 /// How many ranges of numbers are tried until one is free.
 const CLAIMS_MAX: u64 = 16;
 /// Longest that may be waited for finding out that nobody has a number.
-const PROOF_MS_MAX: i64 = 1_000;
+const PROOF_MS_MAX: i64 = 5_000;
 /// How long emptying a directory may take until it is begun anew: it goes on where it was.
 const SWEEP_MAX: Duration = Duration::from_secs(60);
 /// Of the launcher's own directory: what lies in it is found by name alone.

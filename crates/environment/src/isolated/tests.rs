@@ -45,6 +45,17 @@ fn an_interpreter_brings_its_installation_and_nothing_else() {
 }
 
 #[test]
+fn an_interpreter_that_cannot_be_shown_is_refused_with_the_reason_and_no_other() {
+    let host = tempfile::tempdir().unwrap();
+    let host = host.path().canonicalize().unwrap();
+    let (hidden, shown) = (file(host.join("hidden/python")), file(host.join("shown/node")));
+    let places = Places { unseen: vec![(hidden.clone(), "closed".to_owned())], ..Places::default() };
+    let refusal = |path| places.refusal(&Interpreter { path, version: (1, 0) });
+    assert!(refusal(hidden).unwrap().contains("cannot be used by functions on this server: closed. Start"));
+    assert_eq!(refusal(shown), None);
+}
+
+#[test]
 fn limits_follow_the_memory() {
     let of = |memory_mb, code: Option<&str>| {
         let request = request(&Spec { memory_mb, code: code.map(PathBuf::from), ..Spec::default() });

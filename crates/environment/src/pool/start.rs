@@ -404,6 +404,9 @@ impl Shared {
         let installed: &Installed = self.installed();
         let resolved = runtimes::runnable(&revision.runtime, installed)
             .map_err(|refusal| Failure::Unavailable(refusal.message))?;
+        if let Some(refusal) = self.found().1.refusal(&resolved.interpreter) {
+            return Err(Failure::Unavailable(refusal));
+        }
         let (code, layers) = self.trees(revision)?;
         let credentials = self.credentials.for_role(&revision.role_arn, &revision.function);
         let lives_ms = credentials.as_ref().map_or(u64::MAX, |credentials| {

@@ -70,6 +70,8 @@ impl Running {
     fn start_changed(data_dir: &Path, more: &[&str], log: Stdio, change: impl FnOnce(&mut Command)) -> Self {
         let dir = data_dir.to_str().unwrap();
         let mut command = portcullis(&["start", "--data-dir", dir, "--listen", "127.0.0.1:0", "--threads", "2"]);
+        // What it leaves there goes with the data.
+        command.env("TMPDIR", data_dir.parent().unwrap());
         change(&mut command);
         let mut child = command.args(more).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = Vec::new();

@@ -1,7 +1,7 @@
 //! A host without namespaces, such as a container with the usual profile: what is refused there, and what runs when it is
 //! asked for.
 
-use std::path::Path;
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, process::Command};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -129,6 +129,32 @@ fn without_namespaces_functions_are_refused_and_run_weakly_where_that_is_asked_f
     assert!(body(&refused).contains("custom runtimes"), "{refused}");
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a test that shows nothing says so")]
+fn an_interpreter_in_a_closed_place_is_refused_with_the_reason() {
+    // What is found by its name may be a script that starts another.
+    let node = Command::new("/usr/bin/node").args(["-p", "process.execPath"]).output();
+    let node = node.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let Some(node) = node.filter(|_| rustix::process::geteuid().is_root()) else {
+        println!("left out: it takes root and a Node.js");
+        return;
+    };
+    let (dir, data) = fresh();
+    let closed = dir.path().join("closed");
+    std::fs::DirBuilder::new().mode(0o700).create(&closed).unwrap();
+    let closed = closed.join("node");
+    std::fs::copy(node.trim(), &closed).unwrap();
+    let arguments = ["--dev-credentials", "--isolation", "weak", "--node", closed.to_str().unwrap()];
+    let server = Running::start_in_container(&data, &arguments);
+    make_role(&server);
+    create(&server, "node", "nodejs18.x", "index.js", NODE);
+    let refused = invoke(&server, "node", &json!({}));
+    assert!(refused.starts_with("HTTP/1.1 500 "), "{refused}");
+    for reason in ["cannot be used by functions on this server", "let everybody pass", "--node"] {
+        assert!(body(&refused).contains(reason), "{reason}: {refused}");
+    }
 }
 
 #[test]
