@@ -7,5 +7,7 @@ mod lifecycle;
 mod running;
 mod weak;
 
+// Shared with the tests of sandboxes, and what it makes calls of the host with.
+use libc as _;
 #[path = "../../../sandbox/tests/common/container.rs"]
 mod container;
