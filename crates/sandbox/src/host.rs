@@ -27,7 +27,7 @@ use crate::{
     identity::{INNER_GID, INNER_UID, Identities, Identity},
     inside::{self, Ends},
     landlock,
-    protocol::{Command, Reply},
+    protocol::{Command, GroupFiles, Reply},
     root::{self, Base},
     sandboxes::{self, SETUP_MS_MAX},
     seccomp::Filter,
@@ -160,8 +160,13 @@ impl Host {
     }
 
     /// Makes a sandbox; its program starts as soon as it has been read from the frame socket. Gives the descriptors of
-    /// the reply: process, then the files of the control group if there are any, then listeners.
-    pub(crate) fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
+    /// the reply: process, then the files of the control group that there are, then listeners.
+    pub(crate) fn launch(
+        &mut self,
+        id: SandboxId,
+        request: &Request,
+        ends: Ends,
+    ) -> Result<(GroupFiles, Vec<OwnedFd>), Fault> {
         if id <= self.last {
             return Err(Fault::new("name a sandbox", Errno::EXIST));
         }
@@ -332,6 +337,10 @@ impl Sandbox {
         {
             group.hasten(DYING_WEIGHT);
         }
+        // Each time: it may have been frozen since.
+        if let Some(group) = &self.group {
+            group.thaw_to_die();
+        }
     }
 
     /// Kills, and frees everything if it is gone; to be called again after an error.
@@ -381,7 +390,7 @@ fn purpose(
     request: &Request,
     ends: Ends,
     buffer: &mut channel::Buffer,
-) -> Result<Vec<OwnedFd>, Fault> {
+) -> Result<(GroupFiles, Vec<OwnedFd>), Fault> {
     let code = request.code.as_deref().map(root::code_tree).transpose()?;
     let layers = request.layers.as_deref().map(root::code_tree).transpose()?;
     sandbox.tmp_bytes = request.tmp_bytes;
@@ -406,12 +415,11 @@ fn purpose(
     sandbox.mounts = request.code.is_none().then_some(mounts);
     let process = sandbox.process.as_ref().ok_or(Fault::new("share the process", Errno::SRCH))?;
     let mut files = vec![process.try_clone().at("share the process")?];
-    if let Some(usage) = sandbox.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
-        files.extend([usage.current, usage.peak, usage.events]);
-    }
-    files.extend(sandbox.group.as_ref().and_then(Group::rank).map(|rank| rank.idle));
+    let (of_group, of_group_files) =
+        sandbox.group.as_ref().map(Group::files).transpose().map_err(group_fault)?.unwrap_or_default();
+    files.extend(of_group_files);
     files.extend(listeners);
-    Ok(files)
+    Ok((of_group, files))
 }
 
 /// Clones into all namespaces. The child is in the control group from the start (version 2), or gets the files by which

@@ -21,10 +21,11 @@ use rustix::{
 };
 
 use crate::{
-    Error, Exec, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Rank, Report, Request, SandboxId, Tier, Usage,
+    Error, Exec, Freezer, LAUNCHER_ARGUMENT, Launched, Mechanism, Options, Rank, Report, Request, SandboxId, Tier,
+    Usage,
     channel::{self, io_error},
     frames::frame_pair,
-    protocol::{Command, Reply},
+    protocol::{Command, GroupFiles, Reply},
     serve::CHANNEL,
     sys,
 };
@@ -172,17 +173,20 @@ impl Launcher {
         let id = turn.next;
         turn.next = id.saturating_add(1);
         let ends = [frames.as_fd(), output_end.as_fd(), status_end.as_fd()];
-        let (_, files) = self.ask_in_turn(&mut turn, &Command::Launch { id, request: request.clone() }, &ends)?;
+        let (reply, files) = self.ask_in_turn(&mut turn, &Command::Launch { id, request: request.clone() }, &ends)?;
         drop(turn);
         drop((frames, output_end, status_end));
         let handed = hand_over(&mut socket, behind).map_err(|error| failed("send what to run", error));
         let sorted = handed.and_then(|()| {
-            sort(files, request.ports.len())
-                .ok_or_else(|| failed("take descriptors", io::ErrorKind::InvalidData.into()))
+            let sorted = match reply {
+                Reply::Launched(of_group) => sort(files, of_group, request.ports.len()),
+                _ => None,
+            };
+            sorted.ok_or_else(|| failed("take descriptors", io::ErrorKind::InvalidData.into()))
         });
         match sorted {
-            Ok(Sorted { pidfd, usage, rank, listeners }) => {
-                Ok(Launched { id, socket, output, pidfd, status, listeners, usage, rank })
+            Ok(Sorted { pidfd, usage, rank, freezer, listeners }) => {
+                Ok(Launched { id, socket, output, pidfd, status, listeners, usage, rank, freezer })
             }
             Err(error) => {
                 let _ = self.reap(id);
@@ -395,44 +399,52 @@ struct Sorted {
     /// Three files.
     usage: Option<Usage>,
     rank: Option<Rank>,
+    freezer: Option<Freezer>,
     listeners: Vec<TcpListener>,
 }
 
-/// Tells by their number which files of the control group there are.
-fn sort(files: Vec<OwnedFd>, ports: usize) -> Option<Sorted> {
-    let of_group = files.len().checked_sub(ports.checked_add(1)?)?;
-    let (counted, ranked) = (of_group >= 3, matches!(of_group, 1 | 4));
+/// Takes them apart; `None` when there are more or fewer than were told of.
+fn sort(files: Vec<OwnedFd>, of_group: GroupFiles, ports: usize) -> Option<Sorted> {
     let mut files = files.into_iter();
     let pidfd = files.next()?;
-    let usage =
-        if counted { Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? }) } else { None };
-    let rank = if ranked { Some(Rank { idle: files.next()? }) } else { None };
+    let usage = if of_group.usage {
+        Some(Usage { current: files.next()?, peak: files.next()?, events: files.next()? })
+    } else {
+        None
+    };
+    let rank = if of_group.rank { Some(Rank { idle: files.next()? }) } else { None };
+    let freezer = match of_group.freezer {
+        Some(version) => Some(Freezer::new(files.next()?, version)),
+        None => None,
+    };
     let listeners: Vec<TcpListener> = files.map(TcpListener::from).collect();
-    (listeners.len() == ports).then_some(Sorted { pidfd, usage, rank, listeners })
+    (listeners.len() == ports).then_some(Sorted { pidfd, usage, rank, freezer, listeners })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Version;
 
     #[test]
-    fn the_number_of_descriptors_tells_which_of_them_there_are() {
-        for (of_group, expected) in [
-            (0, Some((false, false))),
-            (1, Some((false, true))),
-            (2, None),
-            (3, Some((true, false))),
-            (4, Some((true, true))),
-            (5, None),
-        ] {
-            for ports in [0, 3] {
-                let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-                let files = std::iter::repeat_with(null).take(1 + of_group + ports).collect();
-                let sorted = sort(files, ports).map(|sorted| (sorted.usage.is_some(), sorted.rank.is_some()));
-                assert_eq!(sorted, expected, "{of_group} of the group and {ports} listeners");
+    fn descriptors_are_those_that_were_told_of_or_none_is_taken() {
+        let freezers = [None, Some(Version::One), Some(Version::Two)];
+        for (usage, rank) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (freezer, ports) in freezers.into_iter().flat_map(|freezer| [(freezer, 0), (freezer, 3)]) {
+                let of_group = GroupFiles { usage, rank, freezer };
+                let whole = 1 + 3 * usize::from(usage) + usize::from(rank) + usize::from(freezer.is_some()) + ports;
+                for count in 0..=whole + 1 {
+                    let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+                    let sorted = sort(std::iter::repeat_with(null).take(count).collect(), of_group, ports);
+                    let found = sorted.map(|sorted| GroupFiles {
+                        usage: sorted.usage.is_some(),
+                        rank: sorted.rank.is_some(),
+                        freezer: sorted.freezer.map(|freezer| freezer.version()),
+                    });
+                    assert_eq!(found, (count == whole).then_some(of_group), "{count} of {whole}");
+                }
             }
         }
-        assert!(sort(Vec::new(), 0).is_none());
     }
 
     #[test]

@@ -22,6 +22,8 @@ use std::{
     path::PathBuf,
 };
 
+use cgroup::Version;
+
 mod cgroup;
 mod channel;
 mod confine;
@@ -123,12 +125,24 @@ pub struct Launched {
     pub usage: Option<Usage>,
     /// Puts it behind others, where the host can.
     pub rank: Option<Rank>,
+    /// Stops it, where the host can.
+    pub freezer: Option<Freezer>,
 }
 
 /// An open file of the sandbox's control group that says whether it goes after others; see [`Rank::put_last`].
 pub struct Rank {
     /// `cpu.idle`, written with `pwrite` at offset 0.
     pub idle: OwnedFd,
+}
+
+/// An open file of the sandbox's control group that stops everything inside, and lets it run on; see [`Freezer::set`].
+///
+/// A frozen sandbox dies of [`Launcher::kill`] like any other. With version 1 nothing else ends it, not even its
+/// launcher's death, until it is thawed; whoever holds this file can still do that.
+pub struct Freezer {
+    /// `freezer.state` (version 1) or `cgroup.freeze` (version 2), written with `pwrite` at offset 0.
+    pub state: OwnedFd,
+    version: Version,
 }
 
 /// Open files of the sandbox's control group, read with `pread` at offset 0.

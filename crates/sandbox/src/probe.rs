@@ -132,9 +132,11 @@ impl LimitTrial {
             let status = wait(pidfd);
             let kills = group.usage().ok().flatten().and_then(|usage| usage.memory_kills().ok());
             let capped = group.is_capped();
+            let freezes =
+                group.freezer().is_some_and(|freezer| freezer.set(true).and_then(|()| freezer.set(false)).is_ok());
             group.kill();
             remove(group);
-            Ended { status, kills, capped }
+            Ended { status, kills, capped, freezes }
         });
         let judged = |controller, judge: &dyn Fn(&Ended) -> Result<(), &'static str>| {
             let found = self.how.iter().find(|(of, _)| *of == controller);
@@ -149,6 +151,7 @@ impl LimitTrial {
             (Mechanism::MemoryLimit, judged(Controller::Memory, &Ended::memory)),
             (Mechanism::ProcessLimit, judged(Controller::Pids, &Ended::processes)),
             (Mechanism::CpuLimit, judged(Controller::Cpu, &Ended::processor)),
+            (Mechanism::Freezer, judged(Controller::Freezer, &Ended::freezer)),
         ]
     }
 }
@@ -158,6 +161,7 @@ struct Ended {
     status: Option<WaitIdStatus>,
     kills: Option<u64>,
     capped: bool,
+    freezes: bool,
 }
 
 impl Ended {
@@ -196,6 +200,14 @@ impl Ended {
             Ok(())
         } else {
             Err("processor time is not capped; it takes a kernel with CONFIG_CFS_BANDWIDTH")
+        }
+    }
+
+    fn freezer(&self) -> Result<(), &'static str> {
+        if self.freezes {
+            Ok(())
+        } else {
+            Err("a group cannot be stopped; it takes Linux 5.2 or newer, or a kernel with CONFIG_CGROUP_FREEZER")
         }
     }
 
@@ -400,14 +412,15 @@ mod tests {
 
     #[test]
     fn a_child_that_was_given_up_on_shows_nothing() {
-        let ended = Ended { status: None, kills: Some(1), capped: false };
+        let ended = Ended { status: None, kills: Some(1), capped: false, freezes: false };
         assert!(ended.memory().is_err() && ended.processes().is_err() && ended.processor().is_err());
+        assert!(ended.freezer().is_err());
     }
 
     #[test]
     fn without_groups_every_limit_is_missing_for_the_same_reason() {
         let outcomes = start_limits(Err("nothing mounted")).finish();
-        assert_eq!(outcomes.len(), 3);
+        assert_eq!(outcomes.len(), 4);
         assert!(outcomes.iter().all(|(_, outcome)| *outcome == Err("nothing mounted".to_owned())), "{outcomes:?}");
     }
 }

@@ -9,14 +9,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::{Mechanism, Probe, Report, Request, SandboxId, Tier};
+use crate::{Mechanism, Probe, Report, Request, SandboxId, Tier, cgroup::Version};
 
 /// Longest message.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Most ports in one request.
 pub(crate) const PORTS_MAX: usize = 8;
-/// Most descriptors with one message: process, four files of a control group, listeners.
-pub(crate) const FILES_MAX: usize = 5 + PORTS_MAX;
+/// Most descriptors with one message: process, five files of a control group, listeners.
+pub(crate) const FILES_MAX: usize = 6 + PORTS_MAX;
 /// Longest path.
 const PATH_BYTES_MAX: usize = 4_095;
 /// Longest text of an error or a probe.
@@ -59,8 +59,44 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     Done,
+    /// Comes with descriptors: the process, the files of its control group that there are, in the order of the fields, and
+    /// listeners.
+    Launched(GroupFiles),
     Report(Report),
-    Failed { step: String, errno: i32 },
+    Failed {
+        step: String,
+        errno: i32,
+    },
+}
+
+/// Which files of a sandbox's control group there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct GroupFiles {
+    /// Three that tell of memory.
+    pub usage: bool,
+    pub rank: bool,
+    pub freezer: Option<Version>,
+}
+
+impl GroupFiles {
+    fn bits(self) -> u8 {
+        let freezer = match self.freezer {
+            None => 0,
+            Some(Version::One) => 4,
+            Some(Version::Two) => 8,
+        };
+        u8::from(self.usage) | u8::from(self.rank) << 1 | freezer
+    }
+
+    fn from_bits(bits: u8) -> Result<GroupFiles, Malformed> {
+        let freezer = match bits & !3 {
+            0 => None,
+            4 => Some(Version::One),
+            8 => Some(Version::Two),
+            _ => return Err(Malformed),
+        };
+        Ok(GroupFiles { usage: bits & 1 != 0, rank: bits & 2 != 0, freezer })
+    }
 }
 
 /// A message that is none.
@@ -77,6 +113,7 @@ const REAP: u8 = 6;
 const DONE: u8 = 128;
 const REPORT: u8 = 129;
 const FAILED: u8 = 130;
+const LAUNCHED: u8 = 131;
 
 /// The order is the wire's, as [`Mechanism::ALL`] is for mechanisms: both ends are the same program.
 const TIERS: [Tier; 4] = [Tier::C, Tier::B, Tier::A2, Tier::A1];
@@ -128,6 +165,10 @@ impl Reply {
         let mut writer = Writer(Vec::with_capacity(64));
         match self {
             Reply::Done => writer.byte(DONE),
+            Reply::Launched(files) => {
+                writer.byte(LAUNCHED);
+                writer.byte(files.bits());
+            }
             Reply::Failed { step, errno } => {
                 writer.byte(FAILED);
                 writer.0.extend_from_slice(&errno.to_le_bytes());
@@ -155,6 +196,7 @@ impl Reply {
         let mut reader = Reader::new(bytes)?;
         let reply = match reader.byte()? {
             DONE => Reply::Done,
+            LAUNCHED => Reply::Launched(GroupFiles::from_bits(reader.byte()?)?),
             FAILED => Reply::Failed { errno: i32::from_le_bytes(reader.array()?), step: reader.text()? },
             REPORT => {
                 let tier = *TIERS.get(usize::from(reader.byte()?)).ok_or(Malformed)?;

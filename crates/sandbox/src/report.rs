@@ -41,11 +41,13 @@ pub enum Mechanism {
     MemoryLimit,
     ProcessLimit,
     CpuLimit,
+    /// Stops what lies idle. Keeps nobody apart: without it what functions leave running goes on.
+    Freezer,
 }
 
 impl Mechanism {
     /// All of them, in the order of the report, and of the launcher's answer.
-    pub const ALL: [Mechanism; 11] = [
+    pub const ALL: [Mechanism; 12] = [
         Mechanism::Namespaces,
         Mechanism::OwnRoot,
         Mechanism::UniqueUid,
@@ -57,6 +59,7 @@ impl Mechanism {
         Mechanism::MemoryLimit,
         Mechanism::ProcessLimit,
         Mechanism::CpuLimit,
+        Mechanism::Freezer,
     ];
 }
 
@@ -74,6 +77,7 @@ impl fmt::Display for Mechanism {
             Mechanism::MemoryLimit => "memory limit",
             Mechanism::ProcessLimit => "process limit",
             Mechanism::CpuLimit => "cpu limit",
+            Mechanism::Freezer => "freezer",
         })
     }
 }
@@ -96,8 +100,8 @@ pub struct Report {
 impl Report {
     /// Puts outcomes in order and finds the tier they come to. A mechanism that was not tried does not work.
     ///
-    /// Limits do not count for the tier: whether functions run without one is for the caller to decide, who finds it
-    /// in [`Report::missing`]. In tier A2 a unique uid does not count either, for a host may lend only one.
+    /// Limits and the freezer do not count for the tier: whether functions run without one is for the caller to decide, who
+    /// finds it in [`Report::missing`]. In tier A2 a unique uid does not count either, for a host may lend only one.
     #[must_use]
     pub fn new(privileged: bool, outcomes: Vec<(Mechanism, Result<String, String>)>) -> Report {
         let mut outcomes = outcomes;
@@ -169,8 +173,8 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use Mechanism::{
-        Capabilities, CpuLimit, Landlock, MemoryLimit, Namespaces, Network, NoNewPrivileges, OwnRoot, ProcessLimit,
-        Seccomp, UniqueUid,
+        Capabilities, CpuLimit, Freezer, Landlock, MemoryLimit, Namespaces, Network, NoNewPrivileges, OwnRoot,
+        ProcessLimit, Seccomp, UniqueUid,
     };
 
     fn report(privileged: bool, missing: &[Mechanism]) -> Report {
@@ -185,7 +189,7 @@ mod tests {
     fn the_tier_is_what_works_together() {
         for (privileged, missing, tier) in [
             (true, &[][..], Tier::A1),
-            (true, &[MemoryLimit, ProcessLimit, CpuLimit], Tier::A1),
+            (true, &[MemoryLimit, ProcessLimit, CpuLimit, Freezer], Tier::A1),
             (true, &[UniqueUid], Tier::A2),
             (false, &[], Tier::A2),
             (false, &[UniqueUid, MemoryLimit], Tier::A2),
@@ -211,10 +215,11 @@ mod tests {
             report(true, &[]).to_string().lines().next(),
             Some("isolation tier      A1   namespaces, by a privileged launcher; nothing is missing")
         );
-        let limits = report(false, &[MemoryLimit, ProcessLimit, CpuLimit]).to_string();
-        let limits: Vec<&str> = limits.lines().rev().take(3).collect();
-        let same = ["cpu limit           NO   for the same reason", "process limit       NO   for the same reason"];
-        assert_eq!(limits, [same[0], same[1], "memory limit        NO   gone; bring it"]);
+        let limits = report(false, &[MemoryLimit, ProcessLimit, CpuLimit, Freezer]).to_string();
+        let limits: Vec<&str> = limits.lines().rev().take(4).collect();
+        let same =
+            ["freezer", "cpu limit", "process limit"].map(|name| format!("{name:<18}  NO   for the same reason"));
+        assert_eq!(limits, [same[0].as_str(), &same[1], &same[2], "memory limit        NO   gone; bring it"]);
         let report = report(true, &[MemoryLimit]);
         assert_eq!(report.missing(), [(MemoryLimit, "gone; bring it")]);
         let table = report.to_string();

@@ -14,6 +14,7 @@ use crate::{
     fault::{At, Fault},
     host::{Host, Idle},
     inside::Ends,
+    protocol::GroupFiles,
     status,
 };
 
@@ -30,8 +31,8 @@ const TRIAL: SandboxId = 1;
 /// A maker of sandboxes, and those it has made.
 pub(crate) trait Sandboxes {
     /// Makes a sandbox; its program starts as soon as it has been read from the frame socket. Gives the descriptors of
-    /// the reply: process, then the files of the control group if there are any, then listeners.
-    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault>;
+    /// the reply: process, then the files of the control group that there are, then listeners.
+    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<(GroupFiles, Vec<OwnedFd>), Fault>;
 
     /// Gives a sandbox that was started without code its code, its layers and new limits. Once only.
     fn assign(&mut self, id: SandboxId, request: &Request) -> Result<(), Fault>;
@@ -56,7 +57,7 @@ pub(crate) trait Sandboxes {
 }
 
 impl Sandboxes for Host {
-    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
+    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<(GroupFiles, Vec<OwnedFd>), Fault> {
         Host::launch(self, id, request, ends)
     }
 
@@ -114,7 +115,7 @@ pub(crate) fn trial(host: &mut dyn Sandboxes) -> Result<(), Fault> {
     let (ended, status) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("make a pipe")?;
     let request = Request { memory_bytes: 64 * 1024 * 1024, tmp_bytes: 1024 * 1024, ..Request::default() };
     let made = host.launch(TRIAL, &request, Ends { frames: frames.into(), output, status });
-    let made = made.and_then(|files| {
+    let made = made.and_then(|(_, files)| {
         let process = files.first().ok_or(Fault::new("share the process", Errno::IO))?;
         channel::readable_within(process, SETUP_MS_MAX).at("wait for the sandbox")
     });

@@ -119,19 +119,23 @@ impl Launcher {
         };
         let outcome = match host {
             (host, Command::Launch { id, request }) => match <[OwnedFd; 3]>::try_from(files) {
-                Ok([frames, output, status]) => host.launch(id, &request, Ends { frames, output, status }),
+                Ok([frames, output, status]) => {
+                    let made = host.launch(id, &request, Ends { frames, output, status });
+                    made.map(|(of_group, files)| (Reply::Launched(of_group), files))
+                }
                 Err(_) => Err(Fault::new("take the descriptors of a launch", Errno::BADF)),
             },
-            (host, Command::Assign { id, request }) => host.assign(id, &request).map(|()| Vec::new()),
-            (host, Command::Reap { id }) => host.reap(id).map(|()| Vec::new()),
-            (host, Command::Provide { host: from, inside }) => host.provide(&from, &inside).map(|()| Vec::new()),
+            (host, Command::Assign { id, request }) => host.assign(id, &request).map(done),
+            (host, Command::Reap { id }) => host.reap(id).map(done),
+            (host, Command::Provide { host: from, inside }) => host.provide(&from, &inside).map(done),
             (_, Command::Prepare { .. } | Command::Kill { .. }) => return None,
         };
-        Some(match outcome {
-            Ok(files) => (Reply::Done, files),
-            Err(fault) => (failed(fault), Vec::new()),
-        })
+        Some(outcome.unwrap_or_else(|fault| (failed(fault), Vec::new())))
     }
+}
+
+fn done((): ()) -> (Reply, Vec<OwnedFd>) {
+    (Reply::Done, Vec::new())
 }
 
 fn failed(Fault { step, errno }: Fault) -> Reply {

@@ -37,7 +37,7 @@ use crate::{
     host::{DYING_WEIGHT, Idle, OOM_SCORE, SANDBOXES_MAX, URGENT_WEIGHT, clear_group, group_fault, limits},
     identity::{Identities, Identity},
     inside::Ends,
-    protocol::Reply,
+    protocol::{GroupFiles, Reply},
     sandboxes::{SETUP_MS_MAX, Sandboxes, wait},
     seccomp::Filter,
     sys,
@@ -194,7 +194,7 @@ impl Weak {
 }
 
 impl Sandboxes for Weak {
-    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<Vec<OwnedFd>, Fault> {
+    fn launch(&mut self, id: SandboxId, request: &Request, ends: Ends) -> Result<(GroupFiles, Vec<OwnedFd>), Fault> {
         if id <= self.last {
             return Err(Fault::new("name a sandbox", Errno::EXIST));
         }
@@ -281,14 +281,13 @@ impl Sandboxes for Weak {
 
 impl Sandbox {
     /// What the server is given of it.
-    fn shared(&self) -> Result<Vec<OwnedFd>, Fault> {
+    fn shared(&self) -> Result<(GroupFiles, Vec<OwnedFd>), Fault> {
         let process = self.process.as_ref().ok_or(Fault::new("share the process", Errno::SRCH))?;
         let mut files = vec![process.try_clone().at("share the process")?];
-        if let Some(usage) = self.group.as_ref().map(Group::usage).transpose().map_err(group_fault)?.flatten() {
-            files.extend([usage.current, usage.peak, usage.events]);
-        }
-        files.extend(self.group.as_ref().and_then(Group::rank).map(|rank| rank.idle));
-        Ok(files)
+        let group = self.group.as_ref().map(Group::files).transpose().map_err(group_fault)?;
+        let (of_group, group_files) = group.unwrap_or_default();
+        files.extend(group_files);
+        Ok((of_group, files))
     }
 
     fn kill(&mut self) {
@@ -301,6 +300,10 @@ impl Sandbox {
             && let Some(group) = &self.group
         {
             group.hasten(DYING_WEIGHT);
+        }
+        // Each time: it may have been frozen since.
+        if let Some(group) = &self.group {
+            group.thaw_to_die();
         }
     }
 

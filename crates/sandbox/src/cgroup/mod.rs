@@ -10,6 +10,7 @@
 //!
 //! Sources: Linux kernel documentation, "Control Group v2", "Memory Resource Controller" and "CFS Bandwidth Control".
 
+mod freezer;
 mod layout;
 mod settings;
 mod sweep;
@@ -27,7 +28,7 @@ use layout::Place;
 pub use layout::{Controller, Version};
 use settings::{Need, Setting, settings, together};
 
-use crate::{SandboxId, Usage};
+use crate::{Freezer, SandboxId, Usage, protocol::GroupFiles};
 
 /// Processes and threads in one sandbox. Source: AWS Lambda Developer Guide, "Lambda quotas".
 pub const PROCESSES_MAX: u32 = 1_024;
@@ -337,6 +338,21 @@ impl Group {
         }
     }
 
+    /// Opens what the server is given of a group: which files there are, and the files in the order of [`GroupFiles`].
+    ///
+    /// # Errors
+    /// When one that is there cannot be opened.
+    pub fn files(&self) -> io::Result<(GroupFiles, Vec<OwnedFd>)> {
+        let (usage, rank, freezer) = (self.usage()?, self.rank(), self.freezer());
+        let version = freezer.as_ref().map(Freezer::version);
+        let told = GroupFiles { usage: usage.is_some(), rank: rank.is_some(), freezer: version };
+        let mut files = Vec::new();
+        files.extend(usage.into_iter().flat_map(|usage| [usage.current, usage.peak, usage.events]));
+        files.extend(rank.map(|rank| rank.idle));
+        files.extend(freezer.map(|freezer| freezer.state));
+        Ok((told, files))
+    }
+
     /// Opens what tells of memory; `None` where memory is not counted.
     ///
     /// # Errors
@@ -369,10 +385,14 @@ impl Group {
         let Some(found) = self.hierarchies.iter().find(|found| found.controllers.contains(&Controller::Freezer)) else {
             return Ok(());
         };
-        match (found.version, frozen) {
-            (Version::One, true) => write_value(&found.directory.join("freezer.state"), "FROZEN"),
-            (Version::One, false) => write_value(&found.directory.join("freezer.state"), "THAWED"),
-            (Version::Two, _) => write_value(&found.directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
+        write_value(&found.directory.join(freezer::file(found.version)), freezer::word(found.version, frozen))
+    }
+
+    /// Lets what has been sent `SIGKILL` here die of it: with version 1 the frozen hear of no signal.
+    pub fn thaw_to_die(&self) {
+        let first = |found: &&Hierarchy| found.version == Version::One;
+        if self.hierarchies.iter().filter(first).any(|found| found.controllers.contains(&Controller::Freezer)) {
+            let _ = self.freeze(false);
         }
     }
 

@@ -206,12 +206,16 @@ fn a_delegated_version_two_group_is_left_for_a_leaf_and_its_sandboxes_are_frozen
     write_value(&directory.join("cgroup.procs"), &child.id().to_string()).unwrap();
     assert!(!group.is_empty());
     assert!(group.remove().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy));
-    group.freeze(true).unwrap();
+    let freezer = group.freezer().unwrap();
+    freezer.set(true).unwrap();
     let until = Instant::now() + Duration::from_secs(10);
     while !fs::read_to_string(directory.join("cgroup.events")).unwrap().contains("frozen 1") {
         assert!(Instant::now() < until, "it freezes");
         std::thread::sleep(Duration::from_millis(1));
     }
+    freezer.set(false).unwrap();
+    assert!(!fs::read_to_string(directory.join("cgroup.events")).unwrap().contains("frozen 1"), "it runs on");
+    freezer.set(true).unwrap();
     group.kill();
     assert!(child.wait().unwrap().code().is_none(), "killed, frozen as it was");
     while group.remove().is_err() {

@@ -33,8 +33,14 @@ fn reply() -> impl Strategy<Value = Reply> {
         mechanism: Mechanism::ALL[mechanism],
         outcome: if found { Ok(text) } else { Err(text) },
     });
+    let freezer = prop::option::of(prop_oneof![Just(Version::One), Just(Version::Two)]);
     prop_oneof![
         Just(Reply::Done),
+        (any::<bool>(), any::<bool>(), freezer).prop_map(|(usage, rank, freezer)| Reply::Launched(GroupFiles {
+            usage,
+            rank,
+            freezer
+        })),
         ("[ -~]{0,80}", any::<i32>()).prop_map(|(step, errno)| Reply::Failed { step, errno }),
         (0..TIERS.len(), prop::collection::vec(probe, 0..12))
             .prop_map(|(tier, probes)| Reply::Report(Report { tier: TIERS[tier], probes })),

@@ -69,6 +69,10 @@ pub fn run() -> ExitCode {
     if let Some(usage) = &launched.usage {
         assert_eq!(usage.memory_kills().unwrap(), 0);
     }
+    if let Some(freezer) = &launched.freezer {
+        freezer.set(true).unwrap();
+        freezer.set(false).unwrap();
+    }
     if root {
         TcpListener::bind("127.0.0.1:81").expect("ports below 1024 were kept");
     }

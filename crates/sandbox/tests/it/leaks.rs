@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandbox::{Exit, Launched, Launcher, Request, Tier};
+use sandbox::{Exit, Launched, Launcher, Mechanism, Request, Tier};
 
 use crate::{
     Test,
@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("many_launches_leak_nothing", many_launches_leak_nothing),
     ("several_threads_launch_at_once", several_threads_launch_at_once),
     ("who_dies_slowly_holds_nobody_up", who_dies_slowly_holds_nobody_up),
+    ("a_frozen_sandbox_stands_still_and_dies_like_any_other", a_frozen_sandbox_stands_still_and_dies_like_any_other),
     ("launcher_and_process_1_hold_only_what_they_need", launcher_and_process_1_hold_only_what_they_need),
     ("the_launcher_s_death_is_the_sandboxes", the_launcher_s_death_is_the_sandboxes),
     ("the_launcher_is_not_asked_to_end_by_signals", the_launcher_is_not_asked_to_end_by_signals),
@@ -167,7 +168,8 @@ fn several_threads_launch_at_once(world: &World) {
     assert_eq!(done.into_inner(), 40);
 }
 
-/// Sandboxes that cannot die, for they are frozen: with version 1 that outlasts a kill.
+/// Sandboxes that cannot die, for they are frozen: with version 1 that outlasts a kill, and in a group of their own inside
+/// the sandbox's also what the kill thaws.
 fn who_dies_slowly_holds_nobody_up(world: &World) {
     let request = Request { cpu_millis: 500, cpu_weight: 2, ..request() };
     let slow: Vec<_> = (0..10).map(|_| world.launcher.launch(&request, &world.inside("sleep")).unwrap()).collect();
@@ -181,9 +183,16 @@ fn who_dies_slowly_holds_nobody_up(world: &World) {
         });
         own.find_map(|group| Some(group.join(name)).filter(|file| file.exists()))
     };
+    let shares = file(&slow[0], "cpu.shares");
+    let quota = file(&slow[0], "cpu.cfs_quota_us");
     let states: Vec<PathBuf> = slow.iter().filter_map(|sandbox| file(sandbox, "freezer.state")).collect();
-    for state in &states {
-        fs::write(state, "FROZEN").unwrap();
+    let held: Vec<PathBuf> = states.iter().map(|state| state.with_file_name("held")).collect();
+    for held in &held {
+        fs::create_dir(held).unwrap();
+        for pid in fs::read_to_string(held.with_file_name("cgroup.procs")).unwrap().lines() {
+            fs::write(held.join("cgroup.procs"), pid).unwrap();
+        }
+        fs::write(held.join("freezer.state"), "FROZEN").unwrap();
     }
     slow.iter().for_each(|sandbox| world.launcher.kill(sandbox.id));
     if states.len() == slow.len() {
@@ -199,18 +208,66 @@ fn who_dies_slowly_holds_nobody_up(world: &World) {
             }
         });
         // Uncapped, and no heavier than a small function.
-        let shares = file(&slow[0], "cpu.shares").map(|file| fs::read_to_string(file).unwrap());
-        let quota = file(&slow[0], "cpu.cfs_quota_us").map(|file| fs::read_to_string(file).unwrap());
+        let [shares, quota] = [shares, quota].map(|file| file.map(|file| fs::read_to_string(file).unwrap()));
         assert!(shares.is_none_or(|shares| shares.trim() == "102"));
         assert!(quota.is_none_or(|quota| quota.trim() == "-1"));
     }
-    for state in &states {
-        fs::write(state, "THAWED").unwrap();
+    for held in &held {
+        fs::write(held.join("freezer.state"), "THAWED").unwrap();
     }
     for sandbox in &slow {
         assert!(readable(&sandbox.pidfd));
+    }
+    for held in &held {
+        eventually("all inside are gone", || fs::remove_dir(held).is_ok());
+    }
+    for sandbox in &slow {
         world.launcher.reap(sandbox.id).unwrap();
     }
+}
+
+fn a_frozen_sandbox_stands_still_and_dies_like_any_other(world: &World) {
+    let launcher = launcher(world.directory.path());
+    let launch = || launcher.launch(&request(), &inside("sleep")).unwrap();
+    let sandboxes: Vec<_> = (0..3).map(|_| launch()).collect();
+    let freezes = launcher.report().works(Mechanism::Freezer);
+    assert!(sandboxes.iter().all(|sandbox| sandbox.freezer.is_some() == freezes));
+    let groups = groups_of(pid_of(&launcher));
+    let groups: Vec<PathBuf> = groups
+        .iter()
+        .filter_map(|group| fs::read_dir(group.join("functions")).ok())
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    let frozen = || {
+        let read = |file: PathBuf| fs::read_to_string(file).unwrap_or_default();
+        let stands = |group: &&PathBuf| {
+            read(group.join("freezer.state")) == "FROZEN\n" || read(group.join("cgroup.events")).contains("frozen 1")
+        };
+        groups.iter().filter(stands).count()
+    };
+    let set = |frozen| {
+        let freezers = sandboxes.iter().filter_map(|sandbox| sandbox.freezer.as_ref());
+        freezers.map(|freezer| freezer.set(frozen).unwrap()).count()
+    };
+    assert_eq!(frozen(), 0);
+    let count = set(true);
+    eventually("all stand still", || frozen() == count);
+    set(false);
+    eventually("all run on", || frozen() == 0);
+    set(true);
+    eventually("all stand still", || frozen() == count);
+    // One is killed, one reaped, and one is left to the launcher's end.
+    launcher.kill(sandboxes[0].id);
+    assert!(readable(&sandboxes[0].pidfd));
+    for sandbox in &sandboxes[..2] {
+        launcher.reap(sandbox.id).unwrap();
+    }
+    let pid = pid_of(&launcher);
+    drop(launcher);
+    assert!(readable(&sandboxes[2].pidfd));
+    assert_eq!(groups_of(pid), Vec::<PathBuf>::new());
 }
 
 fn launcher_and_process_1_hold_only_what_they_need(world: &World) {
