@@ -15,7 +15,8 @@ use sandbox::{Exec, InUse, Launcher, Meter, Rank, Request, Tier, Usage};
 
 use crate::{
     launch::{
-        API_PORT, Exit, Launch, Launched, Layout, Listeners, Memory, PROXY_PORT, Process, RUNTIME_API_PORT, Spec,
+        API_PORT, Exit, Freezer, Launch, Launched, Layout, Listeners, Memory, PROXY_PORT, Process, RUNTIME_API_PORT,
+        Spec,
     },
     runtimes::{Family, Installed, Interpreter},
 };
@@ -137,6 +138,7 @@ impl Launch for Isolated {
             status: launched.status,
             counter,
             rank: launched.rank,
+            freezer: launched.freezer.map(|freezer| Freezer::new(move |frozen| freezer.set(frozen))),
             seen: Seen::default(),
             limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(self.tmp_in_memory(&request))],
             exit: OnceLock::new(),
@@ -227,6 +229,7 @@ struct Sandbox {
     status: OwnedFd,
     counter: Counter,
     rank: Option<Rank>,
+    freezer: Option<Freezer>,
     seen: Seen,
     /// Of memory and of `/tmp`, bytes.
     limits: [AtomicU64; 2],
@@ -258,12 +261,30 @@ impl Process for Sandbox {
     }
 
     fn kill(&self) {
+        // The launcher thaws what it has killed.
+        self.freezer.iter().for_each(Freezer::end);
         self.launcher.kill(self.id);
+        if let Some(freezer) = &self.freezer
+            && has_ended(&self.launcher)
+        {
+            // The kernel has killed it, but what is frozen may not hear of that.
+            let _ = freezer.thaw();
+        }
     }
 
     fn give_way(&self, gives: bool) {
         // It fails when there is no group any more, and then there is nothing to rank.
         let _ = self.rank.as_ref().map(|rank| rank.put_last(gives));
+    }
+
+    fn freezer(&self) -> Option<&Freezer> {
+        self.freezer.as_ref()
+    }
+
+    fn thaw(&self) -> io::Result<()> {
+        let thawed = self.freezer.as_ref().map_or(Ok(false), Freezer::thaw)?;
+        // Who was frozen when the launcher ended dies only now.
+        if thawed && has_ended(&self.launcher) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     fn reap(&self) -> bool {

@@ -20,6 +20,8 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 use tokio::io::{Interest, unix::AsyncFd};
 
+pub use crate::freezer::Freezer;
+
 /// Port of the Runtime API on an environment's own loopback.
 pub const RUNTIME_API_PORT: u16 = 9001;
 /// Port of this server's API on an environment's own loopback.
@@ -128,6 +130,19 @@ pub trait Process: Send + Sync {
 
     /// Has others go before it when cores are short, or not any more. Where the host cannot do that it is not done.
     fn give_way(&self, _gives: bool) {}
+
+    /// What stops it while nobody uses it; `None` where the host has nothing for that.
+    fn freezer(&self) -> Option<&Freezer> {
+        None
+    }
+
+    /// Lets it run if it was frozen; costs nothing if it was not.
+    ///
+    /// # Errors
+    /// When it cannot be thawed, or is bound to die of it; the process must then be killed.
+    fn thaw(&self) -> io::Result<()> {
+        self.freezer().map_or(Ok(()), |freezer| freezer.thaw().map(drop))
+    }
 
     /// Mounts code and layers into a standby and sets its limits to those of `spec`. Blocks for about a millisecond.
     ///

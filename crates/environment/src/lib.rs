@@ -18,6 +18,7 @@
 mod clock;
 pub mod egress;
 pub mod frame;
+mod freezer;
 mod invocation;
 mod isolated;
 pub mod launch;

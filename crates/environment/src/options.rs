@@ -47,6 +47,9 @@ pub struct Options {
     pub processes_max: usize,
     /// How long an unused environment is kept, seconds.
     pub idle_ttl_s: u64,
+    /// Whether unused environments stand still, as on AWS, where the host can stop them: what a function leaves running
+    /// takes processor time only while it is called, and for half a second after.
+    pub freeze: bool,
     /// Whether bare runtimes are kept; they take up to a fiftieth of the host's memory.
     pub standbys: Standbys,
     /// When less than this share of the host's memory is available, per cent, unused environments are let go.
@@ -73,6 +76,7 @@ impl Default for Options {
             concurrency_max: 1_000,
             processes_max: 64,
             idle_ttl_s: 300,
+            freeze: true,
             standbys: Standbys::default(),
             memory_low_percent: 5,
             unisolated_banner: false,

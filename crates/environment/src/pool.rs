@@ -21,7 +21,7 @@ use crate::{
     egress::Guard,
     invocation::exit_text,
     isolated::Places,
-    launch::{Exit, Launch, Layout, Listeners, Process},
+    launch::{Exit, Freezer, Launch, Layout, Listeners, Process},
     options::{Credentials, LogSink, Options, Standbys},
     process::Environment,
     runtime_api::error_type,
@@ -355,7 +355,7 @@ impl Shared {
             self.write_off(id);
         }
         match found {
-            Some(environment) if environment.is_usable() => Ok(environment),
+            Some(environment) if environment.is_fit() => Ok(environment),
             Some(environment) => Err(self.another(ticket, key, environment, Instant::now() + patience)),
             None => {
                 let (sender, receiver) = oneshot::channel();
@@ -396,7 +396,7 @@ impl Shared {
         loop {
             let grant = self.wait_once(waiting).await;
             match grant {
-                Grant::Environment(environment) if !environment.is_usable() => {
+                Grant::Environment(environment) if !environment.is_fit() => {
                     *waiting = self.another(waiting.ticket, waiting.key.clone(), environment, waiting.deadline);
                 }
                 grant => return grant,
@@ -491,6 +491,20 @@ impl Shared {
         });
     }
 
+    /// Has what has been idle for a while frozen: gives the processes, unused longest first, for whose
+    /// [`Freezer::freeze`] the lock is not held. Called a few times a second.
+    pub(crate) fn mark_idle(&self) -> Vec<Arc<dyn Process>> {
+        let now_ms = self.clock.now_ms();
+        let State { machine, parked, processes, .. } = &mut *self.lock();
+        let marked = machine.freeze(now_ms, |id, unused_ms| {
+            let parked = parked.get_mut(&id);
+            parked.is_some_and(|environment| environment.may_freeze(unused_ms)) && processes.contains_key(&id)
+        });
+        let marked: Vec<Arc<dyn Process>> = marked.iter().filter_map(|id| processes.get(id).cloned()).collect();
+        marked.iter().filter_map(|process| process.freezer()).for_each(Freezer::mark);
+        marked
+    }
+
     pub(crate) fn retire(self: &Arc<Shared>, matches: impl Fn(&Revision) -> bool) {
         let now_ms = self.clock.now_ms();
         self.decide(|state, effects| {
@@ -534,6 +548,10 @@ impl Shared {
 
     pub(crate) fn idle(&self) -> usize {
         self.lock().machine.idle()
+    }
+
+    pub(crate) fn frozen(&self) -> usize {
+        self.lock().machine.frozen()
     }
 
     pub(crate) fn standbys(&self) -> usize {

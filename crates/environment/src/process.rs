@@ -32,7 +32,7 @@ use self::{descriptor::Descriptor, frames::Frames, http::Http};
 use crate::{
     clock::Monotonic,
     frame::{self, RESULT_BYTES_MAX, STREAM_BYTES_MAX},
-    launch::{Exit, Launched, Process},
+    launch::{Exit, Freezer, Launched, Process},
     log::{Batch, Log},
     state::EnvironmentId,
 };
@@ -291,6 +291,19 @@ impl Environment {
     pub(crate) fn is_usable(&self) -> bool {
         let silent = self.speaks == Speaks::Http || self.frames.is_silent();
         silent && self.exchange.is_none() && self.output_open && !self.exited && self.process.exited().is_none()
+    }
+
+    /// Whether it may be used now, having been let run again if it was frozen.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.process.thaw().is_ok() && self.is_usable()
+    }
+
+    /// Whether it may be frozen after so long unused, milliseconds: the host can, and the runtime has done what it does
+    /// after an answer. One that speaks HTTP shows that by asking for the next event, or has had its function's time.
+    pub(crate) fn may_freeze(&mut self, unused_ms: u64) -> bool {
+        let works = self.process.freezer().is_some_and(Freezer::works);
+        let timeout_ms = u64::from(self.revision.timeout_s).saturating_mul(1_000);
+        works && (unused_ms >= timeout_ms || self.http.as_mut().is_none_or(|http| http.asks_for_event()))
     }
 
     /// Whether an exchange has begun and not ended: its future was dropped.

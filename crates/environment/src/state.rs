@@ -6,6 +6,7 @@
 //! ```text
 //! Blank -> Standby -> Init -> Idle <-> Busy -> Dying -> [Lingering ->] (gone)
 //!    \________\_________\______\_______________/
+//!                              Frozen (from Idle; to Busy or Dying)
 //! ```
 //! A standby is a runtime without a function; it becomes one key's environment by being adopted, and never goes back.
 //!
@@ -18,6 +19,7 @@ use std::{
     hash::Hash,
 };
 
+mod frozen;
 mod room;
 mod standby;
 
@@ -149,6 +151,11 @@ enum Phase {
     Idle {
         since_ms: u64,
     },
+    /// Idle, and stopped: whoever gets it must let it run first.
+    Frozen {
+        /// Since when it has been idle.
+        since_ms: u64,
+    },
     Busy {
         ticket: Ticket,
     },
@@ -161,6 +168,14 @@ enum Phase {
 impl Phase {
     fn is_killed(self) -> bool {
         matches!(self, Phase::Dying | Phase::Lingering)
+    }
+
+    /// Since when it has been ready and unused, if it is, milliseconds.
+    fn idle_since_ms(self) -> Option<u64> {
+        match self {
+            Phase::Idle { since_ms } | Phase::Frozen { since_ms } => Some(since_ms),
+            _ => None,
+        }
     }
 }
 
@@ -260,10 +275,10 @@ impl<K: Key> Machine<K> {
         self.environments.len()
     }
 
-    /// Environments ready and unused.
+    /// Environments ready and unused, frozen ones included.
     #[must_use]
     pub fn idle(&self) -> usize {
-        self.environments.values().filter(|environment| matches!(environment.phase, Phase::Idle { .. })).count()
+        self.environments.values().filter(|environment| environment.is_idle()).count()
     }
 
     /// Standbys ready for adoption.
@@ -553,12 +568,11 @@ impl<K: Key> Machine<K> {
         let gone: Vec<EnvironmentId> = self
             .environments
             .iter()
-            .filter(|(_, environment)| match environment.phase {
-                Phase::Idle { since_ms } => {
+            .filter(|(_, environment)| {
+                environment.phase.idle_since_ms().is_some_and(|since_ms| {
                     environment.expires_ms <= now_ms
                         || (!environment.provisioned && since_ms.saturating_add(ttl_ms) <= now_ms)
-                }
-                _ => false,
+                })
             })
             .map(|(id, _)| *id)
             .collect();
@@ -592,8 +606,7 @@ impl<K: Key> Machine<K> {
 
     /// An idle environment or a standby was found dead.
     pub fn lost(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
-        let unused = |found: &Environment<K>| matches!(found.phase, Phase::Idle { .. } | Phase::Standby { .. });
-        if self.environments.get(&id).is_some_and(unused) {
+        if self.environments.get(&id).is_some_and(Environment::is_unused) {
             self.kill(id, effects);
             self.schedule(now_ms, effects);
         }
@@ -612,12 +625,8 @@ impl<K: Key> Machine<K> {
             pool.waiting.clear();
             pool.wanted = 0;
         }
-        let unused: Vec<EnvironmentId> = self
-            .environments
-            .iter()
-            .filter(|(_, environment)| matches!(environment.phase, Phase::Idle { .. } | Phase::Standby { .. }))
-            .map(|(id, _)| *id)
-            .collect();
+        let unused: Vec<EnvironmentId> =
+            self.environments.iter().filter(|(_, environment)| environment.is_unused()).map(|(id, _)| *id).collect();
         unused.into_iter().for_each(|id| self.kill(id, effects));
     }
 
@@ -711,7 +720,7 @@ impl<K: Key> Machine<K> {
         if let Some(key) = &environment.key
             && let Some(pool) = self.pools.get_mut(key)
         {
-            if matches!(was, Phase::Idle { .. }) {
+            if was.idle_since_ms().is_some() {
                 pool.idle.retain(|idle| *idle != id);
             }
             if provisioned {
@@ -730,7 +739,12 @@ impl<K: Key> Machine<K> {
 
 impl<K> Environment<K> {
     fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle { .. })
+        self.phase.idle_since_ms().is_some()
+    }
+
+    /// Idle, or a standby.
+    fn is_unused(&self) -> bool {
+        self.is_idle() || matches!(self.phase, Phase::Standby { .. })
     }
 }
 
@@ -740,21 +754,22 @@ impl Pool {
     }
 }
 
-/// Takes the best of the idle ones: provisioned before others, then one last used at `location`, for its descriptors
-/// are registered there, then the newest.
+/// Takes the best of the idle ones: provisioned before others, then one that is not frozen, then one last used at
+/// `location`, for its descriptors are registered there, then the newest.
 fn pick<K>(
     pool: &mut Pool,
     environments: &HashMap<EnvironmentId, Environment<K>>,
     location: Location,
 ) -> Option<EnvironmentId> {
-    let mut best: Option<(usize, (bool, bool))> = None;
+    let mut best: Option<(usize, (bool, bool, bool))> = None;
     for (index, id) in pool.idle.iter().enumerate().rev() {
         let Some(environment) = environments.get(id) else { continue };
-        let rank = (environment.provisioned, environment.location == location);
+        let runs = matches!(environment.phase, Phase::Idle { .. });
+        let rank = (environment.provisioned, runs, environment.location == location);
         if best.is_none_or(|(_, found)| rank > found) {
             best = Some((index, rank));
         }
-        if rank == (pool.held > 0, true) {
+        if rank == (pool.held > 0, true, true) {
             break;
         }
     }

@@ -9,11 +9,14 @@ use std::{
 };
 
 use lambda::invoke::{BoxFuture, Invocation, Outcome, Revision, Run, RunError, StreamSink};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     invocation::{Attended, Work},
-    launch::{Launch, Layout, Plain},
+    launch::{Freezer, Launch, Layout, Plain},
     options::{Credentials, LogSink, Options},
     package::PackageError,
     pool::Shared,
@@ -24,6 +27,10 @@ use crate::{
 
 /// How long killed processes may take at shutdown, seconds.
 const SHUTDOWN_S_MAX: u64 = 5;
+
+/// How often idle environments are looked at for freezing: from a quarter of a second unused on they are frozen, and
+/// after half a second at the latest when the host has time for it.
+const FREEZE_EVERY: Duration = Duration::from_millis(250);
 
 /// Marks a directory as ours.
 const MARK: &str = "PORTCULLIS-FUNCTIONS";
@@ -93,6 +100,9 @@ impl Supervisor {
         }
         let shared = Arc::new(Shared::new(options, runtime.clone(), credentials, logs, launcher));
         runtime.spawn(reap(Arc::downgrade(&shared)));
+        if shared.options.freeze && shared.isolates() {
+            runtime.spawn(freeze(Arc::downgrade(&shared)));
+        }
         let asking = Arc::clone(&shared);
         runtime.spawn_blocking(move || {
             asking.installed();
@@ -113,7 +123,13 @@ impl Supervisor {
         self.shared.isolates()
     }
 
-    /// Environments ready and unused.
+    /// Environments ready and unused that are stopped, or about to be.
+    #[must_use]
+    pub fn frozen_count(&self) -> usize {
+        self.shared.frozen()
+    }
+
+    /// Environments ready and unused, stopped ones included.
     #[must_use]
     pub fn warm_count(&self) -> usize {
         self.shared.idle()
@@ -278,6 +294,23 @@ fn open(data_dir: &Path) -> io::Result<()> {
         allow(name, 0o644)?;
     }
     Ok(())
+}
+
+/// Freezes what is idle, beside everything else: one after the other on a thread that may block, for the host may take
+/// milliseconds over it.
+async fn freeze(shared: Weak<Shared>) {
+    let mut every = tokio::time::interval(FREEZE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        let marked = shared.mark_idle();
+        drop(shared);
+        if !marked.is_empty() {
+            let freeze_all = move || marked.iter().filter_map(|process| process.freezer()).for_each(Freezer::freeze);
+            let _ = tokio::task::spawn_blocking(freeze_all).await;
+        }
+    }
 }
 
 async fn reap(shared: Weak<Shared>) {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use lambda::invoke::StreamPart;
 use rustix::{
     io::Errno,
-    net::{SocketFlags, accept_with, sockopt},
+    net::{RecvFlags, SocketFlags, accept_with, recv, sockopt},
 };
 
 use super::{
@@ -40,6 +40,8 @@ const CONNECTIONS_MAX: usize = 32;
 /// One whole answer, and the longest head there is on two more connections; a function that wants more loses the
 /// connection it wants it on.
 const HELD_BYTES_MAX: usize = RESULT_BYTES_MAX + 2 * head::HEAD_BYTES_MAX;
+/// How a request for an event begins.
+const ASKS: &[u8] = b"GET /2018-06-01/runtime/invocation/next";
 /// Reads and requests dealt with before others get the processor.
 const WORK_MAX: usize = 256;
 
@@ -140,6 +142,18 @@ impl Http {
         self.delivered
     }
 
+    /// Whether the runtime waits for an event, as far as is seen without reading: a few system calls for each of its
+    /// connections.
+    pub(crate) fn asks_for_event(&mut self) -> bool {
+        if self.waiting.is_some() {
+            return true;
+        }
+        // Accepted one after the other, as many as there may be: whoever connects without end is not waited for.
+        self.acceptable = true;
+        while self.acceptable && self.connections.len() < CONNECTIONS_MAX && self.accept_one().is_ok() {}
+        self.connections.iter().any(Connection::asks_for_event)
+    }
+
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut poll = Poll::Pending;
         if self.listener.poll(cx).is_ready() {
@@ -222,22 +236,28 @@ impl Http {
                     None => return Ok(true),
                 }
             }
-            match accept_with(self.listener.fd()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => {
-                    self.created = self.created.wrapping_add(1);
-                    // One that cannot be registered is dropped, which its other end sees.
-                    if let Ok(connection) = Connection::new(self.created, socket) {
-                        self.connections.push(connection);
-                    }
-                }
-                Err(Errno::AGAIN) => self.acceptable = false,
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                // Too many descriptors now is not too many for ever.
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => self.acceptable = false,
-                Err(error) => return Err(error.into()),
-            }
+            self.accept_one()?;
         }
         Ok(false)
+    }
+
+    /// Takes one connection more, or finds that there is none.
+    fn accept_one(&mut self) -> io::Result<()> {
+        match accept_with(self.listener.fd()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => {
+                self.created = self.created.wrapping_add(1);
+                // One that cannot be registered is dropped, which its other end sees.
+                if let Ok(connection) = Connection::new(self.created, socket) {
+                    self.connections.push(connection);
+                }
+            }
+            Err(Errno::AGAIN) => self.acceptable = false,
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            // Too many descriptors now is not too many for ever.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => self.acceptable = false,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Deals with one connection until it has nothing more to give.
@@ -527,6 +547,22 @@ impl Connection {
             self.outbox.begin();
             self.closes = true;
         }
+    }
+
+    /// Whether the next request on it is seen to ask for an event.
+    fn asks_for_event(&self) -> bool {
+        if self.request.is_some() {
+            return false;
+        }
+        let mut ahead = [0; ASKS.len()];
+        let seen = match self.socket.fd() {
+            Ok(socket) if self.inbox.is_empty() => {
+                let peeked = recv(socket, &mut ahead[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+                peeked.map_or(0, |(_, seen)| seen)
+            }
+            _ => 0,
+        };
+        self.inbox.unread().starts_with(ASKS) || ahead.get(..seen) == Some(ASKS)
     }
 
     /// Memory it takes, bytes.

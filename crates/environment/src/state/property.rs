@@ -41,6 +41,8 @@ enum Step {
     Retire(u8),
     Provision(u8, u32),
     Relieve(usize),
+    /// One in so many cannot be frozen.
+    Freeze(u64),
     Reap,
     Wait(u64),
     /// Every process is gone at once, and those starting fail.
@@ -67,8 +69,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => revision().prop_map(Step::Retire),
         2 => (revision(), 0u32..4).prop_map(|(key, count)| Step::Provision(key, count)),
         1 => (0usize..4).prop_map(Step::Relieve),
+        4 => (2u64..9).prop_map(Step::Freeze),
         1 => Just(Step::Reap),
         3 => (0u64..20_000).prop_map(Step::Wait),
+        3 => (0u64..600).prop_map(Step::Wait),
         1 => prop_oneof![8 => Just(Step::Reap), 4 => Just(Step::LauncherDies), 1 => Just(Step::Close)],
     ]
 }
@@ -84,6 +88,9 @@ struct World {
     busy: Vec<(EnvironmentId, Ticket)>,
     dying: Vec<EnvironmentId>,
     killed: HashSet<EnvironmentId>,
+    /// Since when an environment has been ready and in nobody's hands.
+    idle: HashMap<EnvironmentId, u64>,
+    frozen: HashSet<EnvironmentId>,
     classes: HashMap<EnvironmentId, Class>,
     keys: HashMap<EnvironmentId, Revision>,
     provisioned: HashSet<EnvironmentId>,
@@ -110,6 +117,13 @@ impl World {
         assert!(!self.starting.contains(&id), "an environment was given out before it was ready");
         assert_eq!(self.keys.get(&id), self.wanted.get(&ticket), "an environment of another revision");
         assert!(!self.ended.contains(&ticket));
+        self.idle.remove(&id);
+        // Whoever is handed one lets it run.
+        if self.frozen.remove(&id) {
+            let runs = |other: &EnvironmentId| !self.frozen.contains(other) && !self.provisioned.contains(other);
+            let better = self.idle.keys().find(|other| runs(other) && self.keys.get(other) == self.keys.get(&id));
+            assert!(better.is_none() || self.provisioned.contains(&id), "one that runs was passed over");
+        }
         self.busy.push((id, ticket));
     }
 
@@ -153,6 +167,8 @@ impl World {
                     assert!(self.busy.iter().all(|(busy, _)| *busy != id), "killed while busy");
                     self.standby.retain(|standby| *standby != id);
                     self.provisioned.remove(&id);
+                    self.idle.remove(&id);
+                    self.frozen.remove(&id);
                     self.dying.push(id);
                 }
                 Effect::Fail(ticket) | Effect::Refuse(ticket, _) => self.end(ticket),
@@ -213,6 +229,8 @@ impl World {
     fn check(&self, machine: &Machine<Revision>) {
         assert_eq!(machine.live(), self.live());
         assert_eq!(machine.standbys(), self.standby.len());
+        assert_eq!((machine.idle(), machine.frozen()), (self.idle.len(), self.frozen.len()));
+        assert!(self.frozen.iter().all(|id| self.idle.contains_key(id)), "one in use is frozen");
         for account in ACCOUNTS {
             let live = self.keys.values().filter(|key| key.account() == account).count();
             assert!(live <= LIMITS.share_max, "one account has more than its share");
@@ -286,6 +304,7 @@ impl World {
                 }
             }
             Step::Relieve(count) => machine.relieve(count, now_ms, &mut effects),
+            Step::Freeze(one_in) => self.freeze(machine, one_in),
             Step::Reap => machine.reap(now_ms, &mut effects),
             Step::Wait(ms) => self.now_ms += ms,
             Step::LauncherDies => return self.launcher_dies(machine),
@@ -299,6 +318,31 @@ impl World {
         self.check(machine);
     }
 
+    /// Everything that has been idle for long enough is frozen, kept ready or not, and nothing else.
+    fn freeze(&mut self, machine: &mut Machine<Revision>, one_in: u64) {
+        let may = |id: EnvironmentId| !id.is_multiple_of(one_in);
+        let frozen = machine.freeze(self.now_ms, |id, idle_ms| {
+            assert_eq!(idle_ms, self.now_ms - self.idle[&id]);
+            may(id)
+        });
+        let since_ms: Vec<u64> = frozen.iter().map(|id| self.idle[id]).collect();
+        assert!(since_ms.is_sorted(), "who has been idle for longest comes first");
+        let due = |(id, since_ms): (&EnvironmentId, &u64)| {
+            (since_ms + 250 <= self.now_ms && may(*id) && !self.frozen.contains(id)).then_some(*id)
+        };
+        let due: HashSet<EnvironmentId> = self.idle.iter().filter_map(due).collect();
+        assert_eq!(due, frozen.into_iter().collect());
+        self.frozen.extend(due);
+    }
+
+    /// Notes that an environment is in nobody's hands from now on, unless it has been given out or killed.
+    fn rests(&mut self, id: EnvironmentId, effects: &[Effect<Revision>]) {
+        let goes_on = |effect: &Effect<_>| matches!(effect, Effect::Assign(of, _) | Effect::Kill(of) if *of == id);
+        if !effects.iter().any(goes_on) {
+            self.idle.insert(id, self.now_ms);
+        }
+    }
+
     /// What processes and those who hold them report.
     fn report(&mut self, machine: &mut Machine<Revision>, step: Step, effects: &mut Vec<Effect<Revision>>) {
         let now_ms = self.now_ms;
@@ -308,6 +352,7 @@ impl World {
                     // Some have credentials that end soon.
                     let lives_ms = if at % 3 == 0 { 30_000 } else { u64::MAX };
                     machine.ready(id, now_ms, lives_ms, effects);
+                    self.rests(id, effects);
                 }
             }
             Step::InitFailed(at) => {
@@ -341,6 +386,7 @@ impl World {
                     let kept = healthy && !effects.contains(&Effect::Kill(id));
                     assert!(!(kept && hungry), "an account that has nothing waited past another's turn");
                     assert!(healthy || effects.contains(&Effect::Kill(id)), "a broken environment lives on");
+                    self.rests(id, effects);
                 }
             }
             Step::Stillborn(at) => {
@@ -393,6 +439,7 @@ impl World {
                 self.now_ms += BACKOFF_MS_MAX;
                 self.act(machine, Step::Reap);
             }
+            self.act(machine, Step::Freeze(3));
             self.act(machine, Step::Dead(0));
             self.act(machine, Step::Ready(0));
             self.act(machine, Step::Finished(0, true));

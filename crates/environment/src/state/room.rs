@@ -184,10 +184,7 @@ impl<K: Key> Machine<K> {
         self.environments
             .iter()
             .filter(|(_, environment)| !environment.provisioned && wanted(environment))
-            .filter_map(|(id, environment)| match environment.phase {
-                Phase::Idle { since_ms } => Some((since_ms, *id)),
-                _ => None,
-            })
+            .filter_map(|(id, environment)| Some((environment.phase.idle_since_ms()?, *id)))
             .min()
             .map(|(_, id)| id)
     }

@@ -452,3 +452,61 @@ fn an_environment_last_used_at_the_same_place_is_preferred() {
     assert_eq!(check.machine.checkout(&Revision(4), 4, 9), Some(1), "the newest, if none is of that place");
     assert_eq!(check.machine.checkout(&Revision(4), 5, 9), Some(2));
 }
+
+#[test]
+fn what_has_been_idle_for_a_moment_is_frozen_oldest_first_and_given_out_after_what_runs() {
+    let mut check = Check::new(Limits { processes_max: 8, share_max: 8, ..LIMITS });
+    for ticket in 1..=3 {
+        check.expect(|m, e| m.request(&Revision(4), ticket, 0, 0, e), &[Start(ticket, Revision(4))]);
+        check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+    }
+    for (id, now_ms) in [(2, 100), (1, 101), (3, 102)] {
+        check.expect(|m, e| m.finished(id, true, now_ms, e), &[]);
+    }
+    assert!(check.machine.freeze(349, |_, _| true).is_empty());
+    assert_eq!(check.machine.freeze(351, |_, idle_ms| idle_ms > 250), [2], "the other cannot be");
+    assert_eq!(check.machine.freeze(351, |_, _| true), [1]);
+    assert!(check.machine.freeze(351, |_, _| true).is_empty(), "they are");
+    assert_eq!((check.machine.frozen(), check.machine.idle()), (2, 3));
+    assert_eq!(check.machine.checkout(&Revision(4), 4, 7), Some(3), "it runs");
+    assert_eq!(check.machine.checkout(&Revision(4), 5, 7), Some(1), "the newest of the frozen");
+    assert_eq!((check.machine.frozen(), check.machine.idle()), (1, 1));
+    check.expect(|m, e| m.finished(1, true, 400, e), &[]);
+    assert!(check.machine.freeze(649, |_, _| true).is_empty(), "its time begins anew");
+    assert_eq!(check.machine.freeze(650, |_, _| true), [1]);
+}
+
+#[test]
+fn a_frozen_environment_goes_by_every_way_an_idle_one_goes() {
+    type Way = fn(&mut Machine<Revision>, &mut Vec<Effect<Revision>>);
+    let ways: [Way; 6] = [
+        |m, e| m.reap(10_000, e),
+        |m, e| m.relieve(1, 300, e),
+        |m, e| m.retire(|_| true, 300, e),
+        |m, e| m.lost(1, 300, e),
+        |m, e| m.close(e),
+        |m, e| {
+            m.checkout(&Revision(4), 2, 0);
+            m.finished(1, false, 300, e);
+        },
+    ];
+    for way in ways {
+        let mut check = Check::new(LIMITS);
+        check.expect(|m, e| m.request(&Revision(4), 1, 0, 0, e), &[Start(1, Revision(4))]);
+        check.expect(|m, e| m.ready(1, 0, u64::MAX, e), &[Assign(1, 1)]);
+        check.expect(|m, e| m.finished(1, true, 0, e), &[]);
+        assert_eq!(check.machine.freeze(250, |_, _| true), [1]);
+        check.expect(way, &[Kill(1)]);
+        check.expect(|m, e| m.dead(1, 20_000, e), &[]);
+        assert_eq!((check.machine.live(), check.machine.frozen()), (0, 0));
+    }
+    // Kept ready, it is frozen as well, and neither disuse nor want of memory ends it.
+    let mut check = Check::new(LIMITS);
+    check.expect(|m, e| m.provision(&Revision(4), 1, 0, e), &[Effect::Start(1, Revision(4), Provisioned)]);
+    check.expect(|m, e| m.ready(1, 0, u64::MAX, e), &[]);
+    assert_eq!(check.machine.freeze(250, |_, _| true), [1]);
+    check.expect(|m, e| m.reap(1_000_000, e), &[]);
+    check.expect(|m, e| m.relieve(9, 1_000_000, e), &[]);
+    assert_eq!(check.machine.held(&Revision(4)).available, 1);
+    check.expect(|m, e| m.provision(&Revision(4), 0, 1_000_000, e), &[Kill(1)]);
+}

@@ -9,6 +9,8 @@
 #[path = "../it/world.rs"]
 mod world;
 
+mod frozen;
+
 use std::{
     path::Path,
     pin::Pin,
@@ -21,6 +23,10 @@ use environment::{Isolated, Standbys, launch::Launch};
 use lambda::invoke::{Revision, Run, RunError};
 use sandbox::{Launcher, Tier};
 
+use frozen::{
+    what_a_function_leaves_running_stands_still_until_it_is_called_again,
+    what_is_frozen_dies_of_everything_that_ends_it_and_leaves_nothing,
+};
 use world::{World, invocation};
 
 type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
@@ -35,7 +41,7 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == sandbox::LAUNCHER_ARGUMENT) {
         return sandbox::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let tests: [Test; 11] = tests![
+    let tests: [Test; 13] = tests![
         a_function_sees_its_sandbox,
         the_next_function_of_a_class_adopts_a_standby,
         a_function_that_takes_too_much_memory_is_told_so,
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         what_is_provisioned_is_there_before_anybody_asks,
         an_invocation_goes_to_its_end_without_its_caller,
         callers_on_other_runtimes_use_the_same_environment,
+        what_a_function_leaves_running_stands_still_until_it_is_called_again,
+        what_is_frozen_dies_of_everything_that_ends_it_and_leaves_nothing,
         a_dead_launcher_is_started_again_once,
         nothing_is_left_behind,
     ];

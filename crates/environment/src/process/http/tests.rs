@@ -157,3 +157,53 @@ fn an_event_that_was_answered_without_being_read_is_let_go() {
         assert!(http.held_bytes() < event.len() / 4, "{} bytes are held", http.held_bytes());
     }
 }
+
+#[test]
+fn that_a_runtime_asks_for_its_next_event_is_seen_without_reading_it() {
+    let (mut http, address, runtime) = serve();
+    let _inside = runtime.enter();
+    let event = Bytes::from_static(b"{}");
+    let answer = b"POST /2018-06-01/runtime/invocation/id/response HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+    let mut socket = connect(address);
+    assert!(!http.asks_for_event(), "it has not begun");
+    assert_eq!(write(&mut http, &mut socket, NEXT).unwrap(), Some(Ending::Ready));
+    assert!(http.asks_for_event());
+    invoke(&mut http, &event);
+    read(&mut http, &mut socket, "{}");
+    for again in [false, true] {
+        let ending = if again {
+            // The one that was asked for unseen.
+            invoke(&mut http, &event);
+            read(&mut http, &mut socket, "{}");
+            write(&mut http, &mut socket, answer).unwrap()
+        } else {
+            write(&mut http, &mut socket, answer).unwrap()
+        };
+        assert_eq!(ending, Some(Ending::Result(event.clone())));
+        // Whatever else it does with its connections is no such question.
+        drop(connect(address));
+        let mut other = connect(address);
+        other.write_all(b"GET /2018-06-01/ping HTTP/1.1\r\n\r\n").unwrap();
+        assert!(!http.asks_for_event(), "it may still be at work");
+        socket.set_nonblocking(false).unwrap();
+        socket.write_all(NEXT).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        while !http.asks_for_event() {}
+        assert!(http.waiting.is_none(), "it has not been read");
+    }
+    // On a connection of its own, as clients do that keep none.
+    invoke(&mut http, &event);
+    read(&mut http, &mut socket, "{}");
+    assert!(write(&mut http, &mut socket, answer).unwrap().is_some());
+    assert!(!http.asks_for_event());
+    let mut fresh = connect(address);
+    fresh.write_all(NEXT).unwrap();
+    while !http.asks_for_event() {}
+    // More connections than there may be are left where they are.
+    let many: Vec<TcpStream> = (0..CONNECTIONS_MAX * 2).map(|_| connect(address)).collect();
+    assert!(http.asks_for_event() && http.connections.len() == CONNECTIONS_MAX);
+    drop(many);
+    // And it is given its event.
+    invoke(&mut http, &event);
+    read(&mut http, &mut fresh, "{}");
+}
