@@ -373,7 +373,8 @@ fn suffices(report: &Report, isolation: Isolation, memory_limit: MemoryLimit) ->
             .join(" ")
     };
     let limits = [Mechanism::MemoryLimit, Mechanism::ProcessLimit, Mechanism::CpuLimit];
-    let apart: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(|mechanism| !limits.contains(mechanism)).collect();
+    let apart = |mechanism: &Mechanism| !limits.contains(mechanism) && *mechanism != Mechanism::Freezer;
+    let apart: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(apart).collect();
     let least = if isolation == Isolation::Weak { Tier::B } else { Tier::A2 };
     if report.tier < least {
         let weaker = match report.tier {
@@ -416,6 +417,7 @@ mod tests {
         use MemoryLimit::Polling;
         let (whole, rootless) = (report(true, &[]), report(false, &[]));
         let unlimited = report(true, &[Mechanism::MemoryLimit]);
+        let unfrozen = report(true, &[Mechanism::Freezer]);
         let weak = report(true, &[Mechanism::Namespaces]);
         let weak_unlimited = report(true, &[Mechanism::Namespaces, Mechanism::MemoryLimit]);
         let nothing = report(false, &[Mechanism::Namespaces, Mechanism::Landlock]);
@@ -423,6 +425,7 @@ mod tests {
         for (report, isolation, memory, runs) in [
             (&whole, Required, strict, true),
             (&rootless, Required, strict, true),
+            (&unfrozen, Required, strict, true),
             (&unlimited, Required, strict, false),
             (&unlimited, Required, Polling, true),
             (&weak, Required, strict, false),

@@ -222,6 +222,7 @@ fn functions_options(
         python: settings.python.clone(),
         endpoint_url: Some(url(address)),
         egress: Some(egress),
+        freeze: settings.freeze,
         stream_shaping: settings.stream_shaping,
         unisolated_banner: settings.isolation == settings::Isolation::None,
         ..environment::Options::default()

@@ -153,6 +153,9 @@ pub struct Given {
     /// [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub standbys: Option<bool>,
+    /// Whether functions stand still between invocations, as on AWS, where the host has a freezer [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub freeze: Option<bool>,
     /// Whether streamed responses are slowed down as Lambda does it: 2 MB/s after the first 6 MB [default: false]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub stream_shaping: Option<bool>,
@@ -204,6 +207,7 @@ impl Given {
             memory_limit: self.memory_limit.or(below.memory_limit),
             functions_memory_mb: self.functions_memory_mb.or(below.functions_memory_mb),
             standbys: self.standbys.or(below.standbys),
+            freeze: self.freeze.or(below.freeze),
             stream_shaping: self.stream_shaping.or(below.stream_shaping),
             egress: self.egress.or(below.egress),
             egress_allow: self.egress_allow.or(below.egress_allow),
@@ -238,6 +242,7 @@ pub struct Settings {
     pub memory_limit: MemoryLimit,
     pub functions_memory_mb: u64,
     pub standbys: bool,
+    pub freeze: bool,
     pub stream_shaping: bool,
     pub egress: Egress,
     pub egress_allow: Vec<String>,
@@ -302,6 +307,7 @@ pub fn resolve(flags: Given, file: Option<&Path>, variables: Variables<'_>) -> a
             FUNCTIONS_MEMORY_MB_MAX,
         )?,
         standbys: given.standbys.unwrap_or(true),
+        freeze: given.freeze.unwrap_or(true),
         stream_shaping: given.stream_shaping.unwrap_or(false),
         egress: given.egress.unwrap_or_default(),
         egress_allow: given.egress_allow.unwrap_or_default(),
@@ -406,6 +412,7 @@ fn from_variables(variables: Variables<'_>) -> anyhow::Result<Given> {
         memory_limit: named(variables, "PORTCULLIS_MEMORY_LIMIT", "required or polling")?,
         functions_memory_mb: parsed(variables, "PORTCULLIS_FUNCTIONS_MEMORY_MB", "a number of MB")?,
         standbys: switch("PORTCULLIS_STANDBYS")?,
+        freeze: switch("PORTCULLIS_FREEZE")?,
         stream_shaping: switch("PORTCULLIS_STREAM_SHAPING")?,
         egress: named(variables, "PORTCULLIS_EGRESS", "proxy or none")?,
         egress_allow: list("PORTCULLIS_EGRESS_ALLOW"),

@@ -228,7 +228,7 @@ fn who_dies_slowly_holds_nobody_up(world: &World) {
 
 fn a_frozen_sandbox_stands_still_and_dies_like_any_other(world: &World) {
     let launcher = launcher(world.directory.path());
-    let launch = || launcher.launch(&request(), &inside("sleep")).unwrap();
+    let launch = || launcher.launch(&request(), &world.inside("sleep")).unwrap();
     let sandboxes: Vec<_> = (0..3).map(|_| launch()).collect();
     let freezes = launcher.report().works(Mechanism::Freezer);
     assert!(sandboxes.iter().all(|sandbox| sandbox.freezer.is_some() == freezes));
