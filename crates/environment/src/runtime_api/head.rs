@@ -33,21 +33,48 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+#[cfg(any(test, feature = "fuzzing"))]
+thread_local! {
+    /// How many bytes this thread has searched for an end, for tests of what hostile input costs.
+    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Notes what a search cost.
+fn looked_at(_bytes: usize) {
+    #[cfg(any(test, feature = "fuzzing"))]
+    LOOKED_AT.set(LOOKED_AT.get().saturating_add(_bytes));
+}
+
+/// Where the line at the start of `buffer` ends, behind its line feed; `searched` as for [`end`].
+pub(crate) fn line_end(buffer: &[u8], searched: usize) -> Option<usize> {
+    let rest = buffer.get(searched..)?;
+    let found = rest.iter().position(|byte| *byte == b'\n').map(|at| at.saturating_add(1));
+    looked_at(found.unwrap_or(rest.len()));
+    found.map(|end| searched.saturating_add(end))
+}
+
 /// Where a head at the start of `buffer` ends. `searched`: how much of it has been looked through before without
 /// finding an end, so that a head that trickles in is not searched from its start each time.
 pub(crate) fn end(buffer: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     let rest = buffer.get(from..)?;
+    let found = empty_line(rest);
+    looked_at(found.unwrap_or(rest.len()));
+    found.map(|end| from.saturating_add(end))
+}
+
+/// Where the first empty line behind another ends.
+fn empty_line(rest: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = rest.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
-        let newline = at.saturating_add(found);
-        let after = rest.get(newline.saturating_add(1)..).unwrap_or_default();
+        let next = at.saturating_add(found).saturating_add(1);
+        let after = rest.get(next..).unwrap_or_default();
         for end in [&b"\n"[..], b"\r\n"] {
             if after.starts_with(end) {
-                return Some(from.saturating_add(newline).saturating_add(1).saturating_add(end.len()));
+                return Some(next.saturating_add(end.len()));
             }
         }
-        at = newline.saturating_add(1);
+        at = next;
     }
     None
 }

@@ -223,10 +223,35 @@ fn bodies_are_read_however_they_are_framed() {
     for wire in ["x\r\n", "2\r\nabc\r\n", "ffffffffffffffffff\r\n", "-1\r\n"] {
         assert_eq!(chunked(wire), Err(Malformed), "{wire}");
     }
+    for wire in ["\r\n", ";x\r\n", "0\n\r\n", "1;a\nb\r\nx\r\n"] {
+        assert_eq!(chunked(wire), Err(Malformed), "{wire:?} means one thing to some and another to others");
+    }
     let endless = format!("1;{}", "x".repeat(8 * 1024));
     assert_eq!(chunked(&endless), Err(Malformed));
     let endless = format!("0\r\nA: {}", "x".repeat(2 * 1024 * 1024));
     assert_eq!(chunked(&endless), Err(Malformed));
+}
+
+#[test]
+fn what_trickles_in_is_searched_once() {
+    let long = 256 * 1024;
+    let fields = format!("lambda-runtime-function-error-type: Runtime.{}\r\n", "x".repeat(long));
+    for (wire, whole) in [
+        (format!("0\r\n{fields}\r\n"), true),
+        (format!("0\r\n{fields}"), false),
+        (format!("0\r\nA: {}", "x".repeat(long)), false),
+        (format!("0\r\nA: {}", "\r\n\t".repeat(long / 3)), false),
+        (format!("1;{}\r\nx\r\n", "x".repeat(4_000)).repeat(20) + "0\r\n\r\n", true),
+        ("1\r\nx\r\n".repeat(10_000) + "0\r\n\r\n", true),
+    ] {
+        head::LOOKED_AT.set(0);
+        let came = read(Length::Chunked, wire.as_bytes(), &vec![1; wire.len()]).unwrap();
+        assert_eq!(came.is_some(), whole);
+        let looked_at = head::LOOKED_AT.get();
+        // Each byte as it comes, and the three before it that may be part of an end.
+        assert!(looked_at <= 4 * wire.len(), "{looked_at} bytes searched of {}", wire.len());
+        assert!(looked_at >= wire.len() / 8, "what searches is not counted");
+    }
 }
 
 proptest! {
