@@ -70,7 +70,8 @@ pub struct Limits {
     /// Environments on this node, standbys and dying ones included.
     pub processes_max: usize,
     /// Environments one account may have, dying ones included, so that nobody takes them all. Its further requests wait
-    /// for one of its own.
+    /// for one of its own. As a node fills, an account that uses one already may use fewer (`room`), so that who uses none
+    /// finds a place.
     pub share_max: usize,
     /// Requests in flight (waiting or running) per account.
     pub account_max: usize,
@@ -240,6 +241,8 @@ pub struct Machine<K> {
     standbys: Standbys,
     /// Environments in `Init`.
     starting: usize,
+    /// Environments in `Idle` and `Frozen`.
+    idle: usize,
     dying: usize,
     /// Pools with `held < wanted`, as far as is known: looked at when something is scheduled.
     short: Vec<K>,
@@ -261,6 +264,7 @@ impl<K: Key> Machine<K> {
             accounts: HashMap::new(),
             standbys: Standbys::new(limits.standbys_max),
             starting: 0,
+            idle: 0,
             dying: 0,
             short: Vec::new(),
             next: 1,
@@ -278,7 +282,7 @@ impl<K: Key> Machine<K> {
     /// Environments ready and unused, frozen ones included.
     #[must_use]
     pub fn idle(&self) -> usize {
-        self.environments.values().filter(|environment| environment.is_idle()).count()
+        self.idle
     }
 
     /// Standbys ready for adoption.
@@ -311,12 +315,18 @@ impl<K: Key> Machine<K> {
         if self.closed {
             return None;
         }
-        let pool = self.pools.get_mut(key).filter(|pool| !pool.idle.is_empty())?;
+        let pool = self.pools.get(key).filter(|pool| !pool.idle.is_empty())?;
+        // What is kept ready is its account's in any case.
+        let kept_ready = |id| self.environments.get(id).is_some_and(|environment| environment.provisioned);
+        if !pool.idle.iter().any(kept_ready) && !self.may_use(key.account()) {
+            return None;
+        }
         let account = self.accounts.get_mut(key.account())?;
         if account.in_flight >= self.limits.account_max {
             return None;
         }
-        let id = pick(pool, &self.environments, location)?;
+        let id = pick(self.pools.get_mut(key)?, &self.environments, location)?;
+        self.idle = self.idle.saturating_sub(1);
         account.in_flight = account.in_flight.saturating_add(1);
         let environment = self.environments.get_mut(&id)?;
         environment.phase = Phase::Busy { ticket };
@@ -359,6 +369,7 @@ impl<K: Key> Machine<K> {
         }
         let other = self.pools.get_mut(&key).and_then(|pool| pick(pool, &self.environments, location));
         if let Some(other) = other {
+            self.idle = self.idle.saturating_sub(1);
             if let Some(environment) = self.environments.get_mut(&other) {
                 environment.phase = Phase::Busy { ticket };
                 environment.location = location;
@@ -435,6 +446,7 @@ impl<K: Key> Machine<K> {
             if let Some(account) = self.accounts.get_mut(key.account()) {
                 account.in_flight = account.in_flight.saturating_sub(1);
             }
+            self.idle = self.idle.saturating_add(1);
             if let Some(pool) = self.pools.get_mut(key) {
                 return pool.idle.push(id);
             }
@@ -695,6 +707,7 @@ impl<K: Key> Machine<K> {
             }
             None => {
                 self.pool(&key).idle.push(id);
+                self.idle = self.idle.saturating_add(1);
                 (Phase::Idle { since_ms: now_ms }, None)
             }
         };
@@ -712,6 +725,7 @@ impl<K: Key> Machine<K> {
         let was = std::mem::replace(&mut environment.phase, Phase::Dying);
         let provisioned = std::mem::take(&mut environment.provisioned);
         self.dying = self.dying.saturating_add(1);
+        self.idle = self.idle.saturating_sub(usize::from(matches!(was, Phase::Idle { .. } | Phase::Frozen { .. })));
         match (was, environment.class.take()) {
             (Phase::Standby { .. }, Some(class)) => self.standbys.gone(class, id),
             (Phase::Blank, Some(class)) => self.standbys.unborn(class),

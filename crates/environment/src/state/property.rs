@@ -135,6 +135,9 @@ impl World {
             self.provisioned.insert(id);
         }
         assert!(self.starting.len() <= LIMITS.starts_max, "too many starts");
+        if why == Initialization::OnDemand {
+            self.judge_room(&self.keys[&id]);
+        }
     }
 
     fn take(&mut self, effects: Vec<Effect<Revision>>, waiting: usize) {
@@ -195,6 +198,25 @@ impl World {
         self.starting.iter().filter(|id| self.keys.get(id) == Some(key)).count()
     }
 
+    /// Who uses more than one leaves a third of a place for each beyond the first.
+    fn judge_room(&self, key: &Revision) {
+        let kept_ready = |id: &EnvironmentId| self.provisioned.contains(id);
+        let works = self.starting.iter().chain(self.busy.iter().map(|(id, _)| id));
+        let own = works.filter(|id| self.keys[id].account() == key.account() && !kept_ready(id));
+        let on_demand = own.count();
+        let free = LIMITS.processes_max - self.starting.len() - self.busy.len();
+        assert!(on_demand <= 1 + 3 * free, "{on_demand} used by one account leave {free}");
+    }
+
+    /// Whether an account may certainly have one more: counted against it is all that could be.
+    fn may_grow(&self, account: &str) -> bool {
+        let kept_ready = |id: &EnvironmentId| self.provisioned.contains(id) && !self.starting.contains(id);
+        let idle = self.provisioned.iter().filter(|id| kept_ready(id) && self.busy.iter().all(|(busy, _)| busy != *id));
+        let taken = self.starting.len() + self.busy.len() + self.dying.len() + idle.count();
+        let mine = self.environments(account);
+        mine == 0 || mine <= 3 * LIMITS.processes_max.saturating_sub(taken + 1)
+    }
+
     /// Nothing is launched for an account while another with fewer environments has a request that none is coming for.
     fn judge_turn(&self, key: &Revision, why: Initialization) {
         if why == Initialization::Provisioned {
@@ -206,7 +228,10 @@ impl World {
             let uncovered = waiting
                 .iter()
                 .any(|(_, key)| waiting.iter().filter(|(_, other)| other == key).count() > self.coming(key));
-            assert!(!uncovered || self.environments(other) >= mine, "it was the turn of account {other}");
+            assert!(
+                !uncovered || !self.may_grow(other) || self.environments(other) >= mine,
+                "it was the turn of account {other}"
+            );
         }
     }
 
@@ -278,7 +303,12 @@ impl World {
             Step::Checkout(key, location) => {
                 let (key, ticket) = self.ask(key);
                 match machine.checkout(&key, ticket, location) {
-                    Some(id) => self.assign(id, ticket),
+                    Some(id) => {
+                        self.assign(id, ticket);
+                        if !self.provisioned.contains(&id) {
+                            self.judge_room(&key);
+                        }
+                    }
                     None => machine.request(&key, ticket, location, now_ms, &mut effects),
                 }
             }

@@ -3,8 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Class, Effect, Environment, EnvironmentId, Initialization, Key, Machine, Phase, Refused, STARVED_MS, Ticket, Waiter,
+    Class, Effect, Environment, EnvironmentId, Initialization, Key, Machine, Phase, Refused, STARVED_MS, Ticket,
+    Waiter, pick,
 };
+
+/// For each three environments an account uses on demand beyond its first, a place must stay free for others: alone it
+/// gets three quarters of the node, the second three quarters of what is left, and so on. Who uses none finds a place as
+/// long as there is one, for the last is never a second one of anybody's.
+const BEYOND_FIRST_PER_FREE: usize = 3;
 
 impl<K: Key> Machine<K> {
     /// Starts environments for requests that have none coming, by turns of their accounts, then those to be kept ready,
@@ -14,9 +20,14 @@ impl<K: Key> Machine<K> {
             return;
         }
         if !self.waiting.is_empty() || !self.short.is_empty() {
-            let mut plan = Plan::default();
+            let InUse { free, on_demand } = self.in_use();
+            let on_demand = on_demand.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+            let mut plan = Plan { free, on_demand, ..Plan::default() };
             self.plan_waiting(&mut plan);
             self.plan_provisioned(now_ms, &mut plan);
+            for key in std::mem::take(&mut plan.reused) {
+                self.reuse(&key, effects);
+            }
             for (key, initialization) in std::mem::take(&mut plan.starts) {
                 self.begin(key, initialization, now_ms, effects);
             }
@@ -87,7 +98,36 @@ impl<K: Key> Machine<K> {
         may(held, self.limits.share_max) && may(all, self.limits.processes_max)
     }
 
-    /// Adds one start, or the room it needs. `false`: the account is at its share.
+    /// What is in use now.
+    fn in_use(&self) -> InUse<'_> {
+        let mut in_use = InUse { free: self.limits.processes_max, on_demand: HashMap::new() };
+        for environment in self.environments.values() {
+            let works = matches!(environment.phase, Phase::Init | Phase::Busy { .. } | Phase::Lingering);
+            if works || environment.provisioned {
+                in_use.free = in_use.free.saturating_sub(1);
+            }
+            if works
+                && !environment.provisioned
+                && let Some(key) = &environment.key
+            {
+                *in_use.on_demand.entry(key.account()).or_default() += 1;
+            }
+        }
+        in_use
+    }
+
+    /// Whether an account may begin to use one more environment on demand.
+    pub(super) fn may_use(&self, name: &str) -> bool {
+        // Mostly much is free, and what is certainly more than is in use decides. Every warm invocation asks.
+        let held = self.accounts.values().map(|account| account.held).sum();
+        let taken = self.environments.len().saturating_sub(self.idle).saturating_add(held);
+        let free = self.limits.processes_max.saturating_sub(taken);
+        let all = self.accounts.get(name).map_or(0, |account| account.environments);
+        leaves_enough(all, free) || self.in_use().allows(name)
+    }
+
+    /// Adds one start, the room it needs, or the use of an idle one that its account was kept from. `false`: the account is
+    /// at its share, or would leave too little for others.
     fn plan(&self, key: &K, initialization: Initialization, plan: &mut Plan<K>) -> bool {
         let name = key.account();
         let existing = self.accounts.get(name).map_or(0, |account| account.environments);
@@ -97,9 +137,23 @@ impl<K: Key> Machine<K> {
             let taken = plan.adopted.get(&class).copied().unwrap_or(0);
             taken < self.standbys.ready_of(class)
         });
+        let on_demand = initialization == Initialization::OnDemand;
+        // What is to be kept ready has bounds of its own.
+        if on_demand && !leaves_enough(plan.on_demand.get(name).copied().unwrap_or(0), plan.free) {
+            return false;
+        }
+        let reused = plan.reused.iter().filter(|reused| *reused == key).count();
+        if on_demand && self.pools.get(key).is_some_and(|pool| pool.idle.len() > reused) {
+            plan.reused.push(key.clone());
+            plan.used(name);
+            return true;
+        }
         if existing.saturating_add(planned) >= self.limits.share_max {
             plan.crowded.push(name.to_owned());
             return false;
+        }
+        if on_demand {
+            plan.used(name);
         }
         if adopted && let Some(class) = key.class() {
             *plan.adopted.entry(class).or_default() += 1;
@@ -112,6 +166,23 @@ impl<K: Key> Machine<K> {
         *plan.accounts.entry(name.to_owned()).or_default() += 1;
         plan.starts.push((key.clone(), initialization));
         true
+    }
+
+    /// Gives an idle environment to the request of its key that has waited longest.
+    fn reuse(&mut self, key: &K, effects: &mut Vec<Effect<K>>) {
+        let Some(pool) = self.pools.get_mut(key) else { return };
+        let Some(ticket) = pool.waiting.front().copied() else { return };
+        let location = self.waiting.get(&ticket).map_or(0, |waiter| waiter.location);
+        let Some(id) = pick(pool, &self.environments, location) else { return };
+        pool.waiting.pop_front();
+        self.idle = self.idle.saturating_sub(1);
+        self.unwait(ticket);
+        self.serve(key.account());
+        if let Some(environment) = self.environments.get_mut(&id) {
+            environment.phase = Phase::Busy { ticket };
+            environment.location = location;
+        }
+        effects.push(Effect::Assign(id, ticket));
     }
 
     fn begin(&mut self, key: K, initialization: Initialization, now_ms: u64, effects: &mut Vec<Effect<K>>) {
@@ -190,7 +261,7 @@ impl<K: Key> Machine<K> {
     }
 
     /// Whether an environment that becomes free makes room rather than serving its own key again: a request has waited
-    /// too long that none is coming for, and is of another key of the account, or of an account that would still have
+    /// too long that none can be started for, and is of another key of the account, or of an account that would still have
     /// fewer environments than this one after the exchange, or has none at all.
     pub(super) fn starved(&self, key: &K, now_ms: u64) -> bool {
         if self.starting >= self.limits.starts_max {
@@ -201,14 +272,16 @@ impl<K: Key> Machine<K> {
             && self.dying == 0
             && self.standbys.ready() + self.standbys.blank() == 0;
         let mine = self.accounts.get(key.account()).map_or(0, |account| account.environments);
+        let in_use = self.in_use();
         self.accounts.iter().any(|(name, account)| {
             let Some(oldest) = account.waiting.first().and_then(|ticket| self.waiting.get(ticket)) else {
                 return false;
             };
+            let stuck = full || !in_use.allows(name);
             let owed = if name == key.account() {
-                oldest.key != *key && (full || mine >= self.limits.share_max)
+                oldest.key != *key && (stuck || mine >= self.limits.share_max)
             } else {
-                full && (account.environments == 0 || account.environments.saturating_add(1) < mine)
+                stuck && (account.environments == 0 || account.environments.saturating_add(1) < mine)
             };
             owed && oldest.since_ms.saturating_add(STARVED_MS) <= now_ms
                 && self.pools.get(&oldest.key).is_none_or(|pool| pool.starting == 0)
@@ -258,10 +331,34 @@ impl<K: Key> Machine<K> {
     }
 }
 
+/// What nobody can be made to give up.
+struct InUse<'a> {
+    /// Places that are empty, or whose environment can be killed for another.
+    free: usize,
+    /// Environments of each account at work, starting or not gone, but for those kept ready.
+    on_demand: HashMap<&'a str, usize>,
+}
+
+impl InUse<'_> {
+    fn allows(&self, name: &str) -> bool {
+        leaves_enough(self.on_demand.get(name).copied().unwrap_or(0), self.free)
+    }
+}
+
+/// Whether an account that uses so many environments on demand may use one more of `free` places.
+fn leaves_enough(on_demand: usize, free: usize) -> bool {
+    on_demand == 0 || free.checked_sub(1).is_some_and(|left| on_demand <= left.saturating_mul(BEYOND_FIRST_PER_FREE))
+}
+
 /// What is to be started, and the room that is missing for more.
 struct Plan<K> {
     starts: Vec<(K, Initialization)>,
     adopted: HashMap<Class, usize>,
+    /// Places that are free, and what accounts use on demand, with what is planned.
+    free: usize,
+    on_demand: HashMap<String, usize>,
+    /// Keys of which an idle environment is to be used, once for each.
+    reused: Vec<K>,
     launches: usize,
     room_needed: usize,
     /// Starts of what is to be kept ready.
@@ -276,6 +373,9 @@ impl<K> Default for Plan<K> {
         Plan {
             starts: Vec::new(),
             adopted: HashMap::new(),
+            free: 0,
+            on_demand: HashMap::new(),
+            reused: Vec::new(),
             launches: 0,
             room_needed: 0,
             held: 0,
@@ -286,6 +386,12 @@ impl<K> Default for Plan<K> {
 }
 
 impl<K> Plan<K> {
+    /// Counts one use more.
+    fn used(&mut self, name: &str) {
+        self.free = self.free.saturating_sub(1);
+        *self.on_demand.entry(name.to_owned()).or_default() += 1;
+    }
+
     fn begun(&self) -> usize {
         self.starts.len().saturating_add(self.room_needed)
     }

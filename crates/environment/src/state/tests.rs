@@ -6,7 +6,11 @@ pub(super) struct Revision(pub(super) u8);
 
 impl Key for Revision {
     fn account(&self) -> &str {
-        if self.0 % 4 < 2 { "one" } else { "two" }
+        match self.0 {
+            8.. => ["three", "four", "five", "six"][usize::from(self.0) % 4],
+            _ if self.0 % 4 < 2 => "one",
+            _ => "two",
+        }
     }
 
     fn class(&self) -> Option<Class> {
@@ -102,21 +106,20 @@ fn a_full_node_makes_room_by_killing_what_is_idle() {
 fn what_does_not_die_keeps_its_place_and_is_not_counted_on() {
     // Of the same account, which is at its share, and of another.
     for other in [Revision(1), Revision(2)] {
-        let mut check = Check::new(Limits { processes_max: 2, share_max: 2, ..LIMITS });
-        for ticket in 1..=2 {
-            check.expect(|m, e| m.request(&Revision(0), ticket, 0, 0, e), &[Start(ticket, Revision(0))]);
-            check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+        let mut check = Check::new(Limits { share_max: 2, ..LIMITS });
+        for key in [0, 0, 8, 9] {
+            assert_eq!(hold(&mut check, key, 1), 1);
         }
-        for id in 1..=2 {
+        for id in 1..=4 {
             check.expect(|m, e| m.finished(id, true, id, e), &[]);
         }
-        check.expect(|m, e| m.request(&other, 3, 0, 3, e), &[Kill(1)]);
-        check.expect(|m, e| m.lingers(1, 4, e), &[Kill(2)]);
-        check.expect(|m, e| m.lingers(1, 5, e), &[]);
-        assert_eq!(check.machine.live(), 2);
-        check.expect(|m, e| m.dead(2, 6, e), &[Start(3, other)]);
-        check.expect(|m, e| m.dead(1, 7, e), &[]);
-        assert_eq!(check.machine.live(), 1);
+        check.expect(|m, e| m.request(&other, 9_000, 0, 5, e), &[Kill(1)]);
+        check.expect(|m, e| m.lingers(1, 6, e), &[Kill(2)]);
+        check.expect(|m, e| m.lingers(1, 7, e), &[]);
+        assert_eq!(check.machine.live(), 4);
+        check.expect(|m, e| m.dead(2, 8, e), &[Start(5, other)]);
+        check.expect(|m, e| m.dead(1, 9, e), &[]);
+        assert_eq!(check.machine.live(), 3);
     }
 }
 
@@ -146,30 +149,110 @@ fn no_account_takes_every_process() {
     // What waits is served by the account's own.
     check.expect(|m, e| m.finished(1, true, 3, e), &[Assign(1, 4)]);
     check.expect(|m, e| m.finished(1, true, 4, e), &[]);
-    check.expect(|m, e| m.request(&Revision(1), 6, 0, 5, e), &[Kill(1)]);
+    // What is unused now is the last there is.
+    check.expect(|m, e| m.request(&Revision(1), 6, 0, 5, e), &[]);
+    check.expect(|m, e| m.finished(2, true, 6, e), &[Kill(1)]);
     check.expect(|m, e| m.dead(1, 0, e), &[Start(5, Revision(1))]);
+}
+
+/// Has requests of a key arrive, all of which last; says how many got an environment.
+fn hold(check: &mut Check, key: u8, requests: usize) -> usize {
+    let mut held = 0;
+    for _ in 0..requests {
+        let ticket = check.machine.next * 1_000 + held as u64;
+        check.effects.clear();
+        check.machine.request(&Revision(key), ticket, 0, 0, &mut check.effects);
+        let [Effect::Start(id, ..)] = check.effects[..] else { return held };
+        check.machine.ready(id, 0, u64::MAX, &mut check.effects);
+        held += 1;
+    }
+    held
+}
+
+#[test]
+fn who_has_nothing_finds_a_place_however_many_hold_theirs() {
+    let roomy = Limits { processes_max: 64, share_max: 48, account_max: 99, waiters_max: 99, ..LIMITS };
+    let limits = Limits { waiters_share_max: 99, ..roomy };
+    let mut check = Check::new(limits);
+    // Three quarters, then three quarters of what is left; the last place is for one that has none.
+    for (key, expected) in [(4, 48), (6, 12), (8, 3), (9, 1)] {
+        assert_eq!(hold(&mut check, key, 64), expected, "key {key}");
+    }
+    assert_eq!((check.machine.live(), hold(&mut check, 10, 1)), (64, 0));
+    // Many accounts with a function each fill the node as they always did.
+    let mut check = Check::new(Limits { processes_max: 6, share_max: 4, ..limits });
+    for key in [4, 6, 8, 9, 10, 11] {
+        assert_eq!(hold(&mut check, key, 1), 1, "key {key}");
+    }
+}
+
+#[test]
+fn what_is_unused_counts_as_free_and_is_not_used_beyond_what_an_account_may() {
+    let mut check = Check::new(LIMITS);
+    assert_eq!(hold(&mut check, 4, 3), 3);
+    check.expect(|m, e| m.finished(1, true, 1, e), &[]);
+    check.expect(|m, e| m.finished(2, true, 2, e), &[]);
+    assert_eq!(hold(&mut check, 6, 1), 1);
+    check.expect(|m, e| m.request(&Revision(6), 50_000, 0, 2, e), &[Kill(1)]);
+    check.expect(|m, e| m.dead(1, 3, e), &[Start(5, Revision(6))]);
+    check.expect(|m, e| m.ready(5, 4, u64::MAX, e), &[Assign(5, 50_000)]);
+    // Three are at work, one of the first account's. The last place is nobody's second, though it has one there, warm.
+    check.expect(|m, e| m.request(&Revision(5), 60_000, 0, 5, e), &[]);
+    check.expect(|m, e| m.request(&Revision(4), 60_001, 0, 5, e), &[]);
+    assert_eq!(check.machine.checkout(&Revision(4), 60_002, 0), None);
+    check.expect(|m, e| m.finished(3, true, 7, e), &[Assign(3, 60_001)]);
+    check.expect(|m, e| m.request(&Revision(8), 70_000, 0, 8, e), &[Kill(2)]);
+    check.expect(|m, e| m.dead(2, 8, e), &[Start(6, Revision(8))]);
+    check.expect(|m, e| m.finished(3, true, 9, e), &[Kill(3)]);
+    check.expect(|m, e| m.dead(3, 9, e), &[Start(7, Revision(5))]);
+}
+
+#[test]
+fn what_an_account_was_kept_from_it_uses_once_others_leave_enough() {
+    let mut check = Check::new(LIMITS);
+    assert_eq!(hold(&mut check, 4, 2), 2);
+    check.expect(|m, e| m.finished(2, true, 1, e), &[]);
+    assert_eq!(hold(&mut check, 6, 2), 2);
+    check.expect(|m, e| m.request(&Revision(4), 50_000, 0, 2, e), &[]);
+    check.expect(|m, e| m.finished(3, true, 3, e), &[Assign(2, 50_000)]);
+}
+
+#[test]
+fn what_is_kept_ready_leaves_its_account_the_first_place_on_demand() {
+    let mut check = Check::new(Limits { processes_max: 4, share_max: 3, ..LIMITS });
+    check.expect(
+        |m, e| m.provision(&Revision(4), 2, 0, e),
+        &[Effect::Start(1, Revision(4), Provisioned), Effect::Start(2, Revision(4), Provisioned)],
+    );
+    check.expect(|m, e| m.ready(1, 0, u64::MAX, e), &[]);
+    check.expect(|m, e| m.ready(2, 0, u64::MAX, e), &[]);
+    assert_eq!(hold(&mut check, 6, 1), 1);
+    // One place is left. The account that has one on demand must leave it; the other one's is its first.
+    assert_eq!(hold(&mut check, 6, 1), 0);
+    assert_eq!(hold(&mut check, 5, 1), 1);
 }
 
 #[test]
 fn how_many_requests_an_account_sends_does_not_decide_how_long_another_waits() {
-    let mut check = Check::new(Limits { processes_max: 2, share_max: 2, account_max: 9, waiters_max: 9, ..LIMITS });
-    for ticket in 1..=2 {
-        check.expect(|m, e| m.request(&Revision(0), ticket, 0, 0, e), &[Start(ticket, Revision(0))]);
-        check.expect(|m, e| m.ready(ticket, 0, u64::MAX, e), &[Assign(ticket, ticket)]);
+    let mut check =
+        Check::new(Limits { processes_max: 3, account_max: 9, waiters_max: 9, waiters_share_max: 9, ..LIMITS });
+    for (id, key) in [(1, 0), (2, 0), (3, 2)] {
+        check.expect(|m, e| m.request(&Revision(key), id, 0, 0, e), &[Start(id, Revision(key))]);
+        check.expect(|m, e| m.ready(id, 0, u64::MAX, e), &[Assign(id, id)]);
     }
-    for ticket in 3..=6 {
+    for ticket in 4..=7 {
         check.expect(|m, e| m.request(&Revision(0), ticket, 0, 1, e), &[]);
     }
-    check.expect(|m, e| m.request(&Revision(2), 7, 0, 2, e), &[]);
-    check.expect(|m, e| m.finished(1, true, 3, e), &[Assign(1, 3)]);
-    // The other account has nothing: the next environment to become free is for it.
+    check.expect(|m, e| m.request(&Revision(8), 8, 0, 2, e), &[]);
+    check.expect(|m, e| m.finished(1, true, 3, e), &[Assign(1, 4)]);
+    // The third account has nothing: the next environment of who has two to become free is for it.
     check.expect(|m, e| m.finished(1, true, 2 + STARVED_MS, e), &[Kill(1)]);
-    check.expect(|m, e| m.dead(1, 503, e), &[Start(3, Revision(2))]);
-    check.expect(|m, e| m.ready(3, 504, u64::MAX, e), &[Assign(3, 7)]);
+    check.expect(|m, e| m.dead(1, 503, e), &[Start(4, Revision(8))]);
+    check.expect(|m, e| m.ready(4, 504, u64::MAX, e), &[Assign(4, 8)]);
     // Each has one now; exchanging them would serve nobody.
-    check.expect(|m, e| m.request(&Revision(2), 8, 0, 505, e), &[]);
-    check.expect(|m, e| m.finished(2, true, 2_000, e), &[Assign(2, 4)]);
-    check.expect(|m, e| m.finished(3, true, 2_000, e), &[Assign(3, 8)]);
+    check.expect(|m, e| m.request(&Revision(8), 9, 0, 505, e), &[]);
+    check.expect(|m, e| m.finished(2, true, 2_000, e), &[Assign(2, 5)]);
+    check.expect(|m, e| m.finished(4, true, 2_000, e), &[Assign(4, 9)]);
 }
 
 #[test]
