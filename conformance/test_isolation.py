@@ -120,9 +120,14 @@ def test_where_functions_cannot_be_kept_apart_they_do_not_run_and_all_else_is_se
         assert "unavailable" in status and "without namespaces" in status, status
         aws = Aws(server.endpoint, account)
         make.function(aws, "inside", "inside.py", Timeout=30)
+        shown = aws.awslambda.get_function_configuration(FunctionName="inside")
+        assert (shown["State"], shown["LastUpdateStatus"]) == ("Active", "Successful"), shown
         refusal = refused(aws.awslambda.invoke, FunctionName="inside", Payload=b"{}")
         assert (refusal.code, refusal.status) == ("ServiceException", 500), refusal
         assert "Functions do not run on this server" in refusal.message and "namespaces: " in refusal.message, refusal
+        # Health and who invokes are told the same of what is missing.
+        [lacking] = [missing["reason"] for missing in told["missing"] if missing["mechanism"] == "namespaces"]
+        assert lacking in refusal.message and lacking in told["reason"], (refusal, told)
         api = make.Api.create(aws, "served")
         api.mock("GET", "/mock")
         arn = f"arn:aws:lambda:us-east-1:{API}:function:inside"

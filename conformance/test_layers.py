@@ -24,6 +24,35 @@ def invoke(aws: Aws, name: str, **event) -> dict:
     return payload
 
 
+def test_a_layer_with_an_external_extension_fails_its_function_and_says_why(api, unique):
+    name, layer = unique("extended"), unique("layer")
+    made = publish(api, layer, {"extensions/watcher": "#!/bin/sh\nexit 0\n"})
+    plain = publish(api, unique("layer"), {"extensions/lib/a.txt": "no program"})
+    function = {
+        "FunctionName": name,
+        "Runtime": "nodejs20.x",
+        "Role": make.lambda_role(api),
+        "Handler": "index.handler",
+        "Code": {"ZipFile": functions.zipped("echo.js")},
+    }
+    api.awslambda.create_function(**function, Layers=[made["LayerVersionArn"]])
+
+    def settled():
+        shown = api.awslambda.get_function_configuration(FunctionName=name)
+        return shown if shown["State"] != "Pending" else None
+
+    shown = eventually(settled)
+    why = "A layer has the external extension `watcher` in /opt/extensions, and this server runs no external extensions."
+    assert (shown["State"], shown["StateReason"]) == ("Failed", why), shown
+    assert shown["StateReasonCode"], shown
+    refusal = refused(api.awslambda.invoke, FunctionName=name, Payload=b"{}")
+    assert (refusal.code, refusal.status) == ("ResourceConflictException", 409), refusal
+    # Without it the function runs; a directory of that name holds no extension.
+    api.awslambda.update_function_configuration(FunctionName=name, Layers=[plain["LayerVersionArn"]])
+    make.wait_active(api, name)
+    assert "FunctionError" not in api.awslambda.invoke(FunctionName=name, Payload=b"{}")
+
+
 def test_a_version_is_published_read_and_deleted(api, unique):
     name = unique("layer")
     code = functions.archive(MODULE)
