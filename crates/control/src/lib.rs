@@ -217,6 +217,15 @@ impl Control {
     pub fn list_accounts(&self) -> Result<Vec<accounts::ListedAccount>, ServiceError> {
         accounts::list(&*self.inner.store, &self.inner.vault)
     }
+
+    /// Events of asynchronous invocations that have not ended, of all accounts: those that wait and those being run. Blocks;
+    /// costs the same however many they are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events_waiting(&self) -> Result<u64, ServiceError> {
+        self.inner.events.count().map_err(|error| reader::unavailable(&error))
+    }
 }
 
 impl Inner {

@@ -88,6 +88,8 @@ pub struct Status {
     /// Execution environments in any state, and those ready and unused.
     pub environments_live: usize,
     pub environments_warm: usize,
+    /// Events of asynchronous invocations that have not ended.
+    pub events_waiting: u64,
     pub functions: Functions,
 }
 
@@ -198,9 +200,7 @@ async fn reply(ask: Ask, about: About, shared: Arc<Shared>) -> Reply {
             Reply::Explained,
         )),
         Ask::Lint { account } => shared.control.lint(account.as_deref()).map(Reply::Linted),
-        Ask::Status => {
-            shared.control.list_accounts().map(|accounts| Reply::Status(status(about, accounts.len(), &shared)))
-        }
+        Ask::Status => status(about, &shared).map(Reply::Status),
     }
     });
     match answered.await {
@@ -222,9 +222,11 @@ fn create_account(shared: &Shared, id: &str, name: &str) -> Result<Reply, Servic
     shared.control.create_account(id, name).map(Reply::Created)
 }
 
-fn status(about: About, accounts: usize, shared: &Shared) -> Status {
+fn status(about: About, shared: &Shared) -> Result<Status, ServiceError> {
     let runner = shared.control.runner();
-    Status {
+    let accounts = shared.control.list_accounts()?.len();
+    let events_waiting = shared.control.events_waiting()?;
+    Ok(Status {
         version: VERSION.to_owned(),
         process_id: std::process::id(),
         uptime_s: shared.started.elapsed().as_secs(),
@@ -234,8 +236,9 @@ fn status(about: About, accounts: usize, shared: &Shared) -> Status {
         connections: shared.connections(),
         environments_live: runner.live_count(),
         environments_warm: runner.warm_count(),
+        events_waiting,
         functions: shared.functions.now(),
-    }
+    })
 }
 
 /// Asks the server of a data directory, or does what was asked on the store itself if none runs.

@@ -47,6 +47,7 @@ fn text(status: &Status) -> String {
          Stages served: {}\n\
          Connections:   {}\n\
          Environments:  {} ({} warm)\n\
+         Events:        {} waiting\n\
          Functions:     {}\n{}",
         status.version,
         status.process_id,
@@ -58,6 +59,7 @@ fn text(status: &Status) -> String {
         status.connections,
         status.environments_live,
         status.environments_warm,
+        status.events_waiting,
         status.functions.summary(),
         missing(&status.functions),
     )

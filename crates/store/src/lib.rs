@@ -264,6 +264,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What the disk says.
     fn queue_body(&self, sequence: u64) -> Result<Option<Vec<u8>>, Error>;
+    /// How many messages there are, of all accounts; costs the same however many wait.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn queue_count(&self) -> Result<u64, Error>;
     /// Keeps the bytes and gives their SHA-256 in lower-case hexadecimal. Durable when it returns; keeping the same
     /// bytes again is no error.
     ///

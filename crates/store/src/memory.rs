@@ -312,6 +312,10 @@ impl Store for Memory {
         Ok(self.state().messages.get(&sequence).map(|queued| queued.message.body.clone()))
     }
 
+    fn queue_count(&self) -> Result<u64, Error> {
+        Ok(self.state().messages.len() as u64)
+    }
+
     fn put_blob(&self, bytes: &[u8]) -> Result<String, Error> {
         let hash = crate::hash(bytes);
         self.state().blobs.insert(hash.clone(), bytes.to_vec());

@@ -10,6 +10,7 @@ engines! {
     a_message_put_off_keeps_its_body
     a_removed_message_is_gone_and_removing_it_again_is_nothing
     lanes_are_paged_in_their_order
+    all_that_wait_are_counted
     an_account_has_a_quota_and_others_do_not_feel_it
     a_full_queue_can_exchange_one_message_for_another
     a_message_named_twice_for_removal_makes_room_once
@@ -44,6 +45,17 @@ fn messages_wait_in_their_lane_by_time_and_arrival(store: &dyn Store) {
     assert_eq!(store.queue_waiting(&lane("1", "f"), 2).unwrap().len(), 2);
     let lanes = store.queue_lanes(None, PAGE_MAX).unwrap();
     assert_eq!(lanes, [(lane("1", "f"), 3), (lane("1", "g"), 1)]);
+}
+
+fn all_that_wait_are_counted(store: &dyn Store) {
+    assert_eq!(store.queue_count().unwrap(), 0);
+    let other = Message { lane: lane("2", "f"), ..message("f", 1, "c") };
+    store.change_queue(add(vec![message("f", 1, "a"), message("g", 2, "b"), other])).unwrap();
+    assert_eq!(store.queue_count().unwrap(), 3);
+    let first = store.queue_waiting(&lane("1", "f"), 1).unwrap().remove(0);
+    let remove = vec![first.sequence];
+    store.change_queue(Change { remove, ..Change::default() }).unwrap();
+    assert_eq!(store.queue_count().unwrap(), 2);
 }
 
 fn a_message_put_off_keeps_its_body(store: &dyn Store) {

@@ -11,6 +11,24 @@ use crate::{invoker::Attribution, vault::Vault};
 /// The form of a stored head. Earlier forms still read.
 const SCHEMA: u32 = 1;
 
+/// Stands before a head that could not be opened, with the time from which on it could not. A sealed head begins with
+/// twelve random bytes.
+const UNOPENED: &[u8; 16] = b"unopened since: ";
+
+/// A stored head that has been found unreadable: since when, milliseconds since 1970, and as it was. `None`: it has not.
+fn unopened(stored: &[u8]) -> Option<(i64, &[u8])> {
+    let (since, head) = stored.strip_prefix(UNOPENED)?.split_first_chunk()?;
+    Some((i64::from_le_bytes(*since), head))
+}
+
+/// Notes on a stored head that it cannot be opened now, unless that stands there. Gives since when it cannot.
+pub(super) fn note_unopened(stored: Vec<u8>, now_ms: i64) -> (i64, Vec<u8>) {
+    match unopened(&stored) {
+        Some((since_ms, _)) => (since_ms, stored),
+        None => (now_ms, [UNOPENED, &now_ms.to_le_bytes()[..], &stored].concat()),
+    }
+}
+
 /// Everything about an event but its payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Head {
@@ -96,8 +114,9 @@ impl Head {
         serde_json::to_vec(self).ok().map(|plain| vault.seal(&head_purpose(lane), &plain))
     }
 
-    /// What [`Head::seal`] made; `None` if it does not open or read.
+    /// What [`Head::seal`] made, noted as unopened or not; `None` if it does not open or read.
     pub(crate) fn open(vault: &Vault, lane: &Lane, sealed: &[u8]) -> Option<Self> {
+        let sealed = unopened(sealed).map_or(sealed, |(_, head)| head);
         let plain = vault.open_sealed(&head_purpose(lane), sealed)?;
         serde_json::from_slice(&plain).ok().filter(|head: &Self| head.schema <= SCHEMA)
     }
@@ -149,6 +168,9 @@ mod tests {
         let sealed = head.seal(&vault, &lane("f")).unwrap();
         assert_eq!(Head::open(&vault, &lane("f"), &sealed).unwrap().accepted_ms, 7);
         assert!(Head::open(&vault, &lane("g"), &sealed).is_none());
+        let (since_ms, noted) = note_unopened(sealed, 9);
+        assert_eq!((since_ms, note_unopened(noted.clone(), 11)), (9, (9, noted.clone())), "the first time counts");
+        assert_eq!(Head::open(&vault, &lane("f"), &noted).unwrap().accepted_ms, 7);
         let body = head.seal_payload(&vault, &lane("f"), b"{}");
         assert_eq!(head.open_payload(&vault, &lane("f"), &body).unwrap(), "{}");
         let other = event.head("two".into(), Timestamp::from_ms(7));

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lambda::event_invoke_config::EVENT_AGE_S_DEFAULT;
 use store::{
     Store,
     queue::{Change, Delay, Lane, Message, PAGE_MAX, Quota, Waiting},
@@ -9,7 +10,7 @@ use store::{
 use tokio::sync::Notify;
 
 use super::{
-    event::{Head, NewEvent},
+    event::{self, Head, NewEvent},
     lanes::{Grant, Lanes},
 };
 use crate::{Clock, vault::Vault};
@@ -24,6 +25,8 @@ const PAUSE_MS: i64 = 1_000;
 const ABANDONED_MS: i64 = 60_000;
 /// How long an event is put off that does not open: with the right key it will.
 const UNREADABLE_MS: i64 = 3_600_000;
+/// How long an event is kept that does not open: as long as any may be. With the right key it would be too old by then.
+const UNREADABLE_MS_MAX: i64 = EVENT_AGE_S_DEFAULT as i64 * 1_000;
 
 /// Events that wait, and whose turn it is.
 pub(crate) struct EventQueue {
@@ -176,19 +179,49 @@ impl EventQueue {
         }
     }
 
+    /// An event that does not open waits for the right key, and then is given up. Its request id and its destination are
+    /// sealed with it, so the log has its number and nobody else hears of it.
     fn put_off_unreadable(&self, lane: &Lane, waiting: Waiting, now_ms: i64) {
-        let (function, account) = (&lane.name, &lane.account);
-        tracing::error!(
-            account,
-            function,
-            "a waiting event does not open with this installation's secret.key; it waits on"
-        );
-        let due_ms = now_ms.saturating_add(UNREADABLE_MS);
-        let delay = vec![Delay { sequence: waiting.sequence, due_ms, head: waiting.head }];
-        if let Err(error) = self.store.change_queue(Change { delay, ..Change::default() }) {
-            tracing::error!(%error, account, function, "a waiting event cannot be put off");
+        let Lane { account, region, name: function } = lane;
+        let event = waiting.sequence;
+        let (since_ms, head) = event::note_unopened(waiting.head, now_ms);
+        let given_up_ms = since_ms.saturating_add(UNREADABLE_MS_MAX);
+        let is_given_up = now_ms >= given_up_ms;
+        let due_ms = now_ms.saturating_add(UNREADABLE_MS).min(given_up_ms);
+        let change = if is_given_up {
+            tracing::warn!(
+                account,
+                region,
+                function,
+                event,
+                "an event is given up: for 6 hours it has not opened with this installation's secret.key, which its request id needs too"
+            );
+            Change { remove: vec![event], ..Change::default() }
+        } else {
+            tracing::error!(
+                account,
+                region,
+                function,
+                event,
+                "a waiting event does not open with this installation's secret.key: it is given up 6 hours after this was first seen, unless the key it was sealed with is put back and the server restarted"
+            );
+            Change { delay: vec![Delay { sequence: event, due_ms, head }], ..Change::default() }
+        };
+        let kept = self.store.change_queue(change);
+        if let Err(error) = &kept {
+            tracing::error!(%error, account, region, function, event, "a waiting event can be neither put off nor given up; trying again");
         }
-        self.lanes().ended(lane, waiting.sequence, Some(due_ms));
+        let again_ms =
+            if kept.is_err() { Some(now_ms.saturating_add(UNREADABLE_MS)) } else { (!is_given_up).then_some(due_ms) };
+        self.lanes().ended(lane, event, again_ms);
+    }
+
+    /// How many events wait or are being run, of all accounts. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn count(&self) -> Result<u64, store::Error> {
+        self.store.queue_count()
     }
 
     /// A try broke off and nothing is known of it: the event waits a while and is tried again.

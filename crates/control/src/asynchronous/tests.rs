@@ -500,6 +500,26 @@ async fn payloads_lie_encrypted_and_a_foreign_key_loses_no_event() {
 }
 
 #[tokio::test]
+async fn an_event_that_never_opens_is_given_up_when_none_would_be_tried_any_more() {
+    let mut world = World::new();
+    world.configure(2, 21_600, false, true);
+    world.fake.does("f", &[Does::Answers("1")]);
+    world.queue.accept(&event("1", "f", "{}")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    world.vault = Arc::new(Vault::open(other.path()).unwrap());
+    world.restart();
+    world.pass(3 * 3_600).await;
+    // A restart does not begin its time anew, and events that do open are run meanwhile.
+    world.restart();
+    world.queue.accept(&event("1", "f", "2")).unwrap();
+    world.pass(3 * 3_600 - 1).await;
+    assert_eq!((world.fake.seen("f").len(), world.left(), world.queue.count().unwrap()), (1, 1, 1));
+    world.pass(1).await;
+    assert_eq!((world.left(), world.queue.count().unwrap()), (0, 0));
+    assert_eq!((world.fake.seen("f").len(), world.fake.seen("destination").len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_read_drops_no_event() {
     let world = World::new();
     world.fake.does("f", &[Does::Answers("1")]);

@@ -180,6 +180,10 @@ impl Store for Embedded {
         queue::body(self.readers.borrow()?.connection()?, sequence)
     }
 
+    fn queue_count(&self) -> Result<u64, Error> {
+        queue::count(self.readers.borrow()?.connection()?)
+    }
+
     fn put_blob(&self, bytes: &[u8]) -> Result<String, Error> {
         self.blobs.put(bytes)
     }

@@ -130,3 +130,9 @@ pub(super) fn body(connection: &Connection, sequence: u64) -> Result<Option<Vec<
     let mut statement = connection.prepare_cached("SELECT body FROM message_body WHERE sequence = ?1")?;
     Ok(statement.query_row([signed(sequence)], |row| row.get(0)).optional()?)
 }
+
+/// The sum over accounts, not over messages.
+pub(super) fn count(connection: &Connection) -> Result<u64, Error> {
+    let mut statement = connection.prepare_cached("SELECT coalesce(sum(messages), 0) FROM message_total")?;
+    Ok(unsigned(statement.query_row([], |row| row.get(0))?))
+}
