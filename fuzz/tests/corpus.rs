@@ -31,3 +31,23 @@ fn sigv4_canonical() {
 fn authorizer_answer() {
     replay("authorizer_answer", fuzz::authorizer_answer::check);
 }
+
+#[test]
+fn runtime_frames() {
+    replay("runtime_frames", fuzz::runtime_frames::check);
+}
+
+#[test]
+fn runtime_api() {
+    replay("runtime_api", fuzz::runtime_api::check);
+}
+
+#[test]
+fn launcher_messages() {
+    replay("launcher_messages", fuzz::launcher_messages::check);
+}
+
+#[test]
+fn exec_handover() {
+    replay("exec_handover", fuzz::exec_handover::check);
+}

@@ -19,6 +19,8 @@ mod clock;
 pub mod egress;
 pub mod frame;
 mod freezer;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod invocation;
 mod isolated;
 pub mod launch;

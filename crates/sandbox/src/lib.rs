@@ -30,6 +30,8 @@ mod confine;
 mod exec;
 mod fault;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 mod identity;
 mod inside;
