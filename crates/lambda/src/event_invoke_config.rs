@@ -208,7 +208,8 @@ fn no_function() -> service::ServiceError {
     not_found("The function doesn't exist.")
 }
 
-fn has_qualifier(scope: &Scope, function: &str, qualifier: &str, tx: &mut Tx<'_>) -> Result<bool> {
+/// Whether a function that is there has this version or alias.
+pub(crate) fn has_qualifier(scope: &Scope, function: &str, qualifier: &str, tx: &mut Tx<'_>) -> Result<bool> {
     if qualifier.is_empty() || qualifier == LATEST {
         return Ok(true);
     }

@@ -24,6 +24,7 @@ pub mod name;
 mod paging;
 pub mod permission;
 pub mod provisioned;
+pub mod runtime_management;
 pub mod tags;
 pub mod version;
 
@@ -43,4 +44,5 @@ pub const OPERATIONS: &[&[service::Entry]] = &[
     layer::OPERATIONS,
     provisioned::OPERATIONS,
     event_invoke_config::OPERATIONS,
+    runtime_management::OPERATIONS,
 ];

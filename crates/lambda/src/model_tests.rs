@@ -95,6 +95,8 @@ fn operations_and_members_are_those_of_awss_model() {
     check::<crate::permission::GetPolicy>(&mut seen);
     check::<crate::permission::PutResourcePolicy>(&mut seen);
     check::<crate::permission::GetResourcePolicy>(&mut seen);
+    check::<crate::runtime_management::GetRuntimeManagementConfig>(&mut seen);
+    check::<crate::runtime_management::PutRuntimeManagementConfig>(&mut seen);
     check::<crate::permission::DeleteResourcePolicy>(&mut seen);
     check::<crate::tags::ListTags>(&mut seen);
     check::<crate::tags::TagResource>(&mut seen);
