@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -138,6 +138,7 @@ impl Launch for Isolated {
             status: launched.status,
             counter,
             rank: launched.rank,
+            weight: AtomicU32::new(request.cpu_weight),
             freezer: launched.freezer.map(|freezer| Freezer::new(move |frozen| freezer.set(frozen))),
             seen: Seen::default(),
             limits: [AtomicU64::new(request.memory_bytes), AtomicU64::new(self.tmp_in_memory(&request))],
@@ -229,6 +230,7 @@ struct Sandbox {
     status: OwnedFd,
     counter: Counter,
     rank: Option<Rank>,
+    weight: AtomicU32,
     freezer: Option<Freezer>,
     seen: Seen,
     /// Of memory and of `/tmp`, bytes.
@@ -273,8 +275,10 @@ impl Process for Sandbox {
     }
 
     fn give_way(&self, gives: bool) {
+        let Some(rank) = &self.rank else { return };
+        let ranked = if gives { rank.put_last() } else { rank.put_back(self.weight.load(Ordering::Relaxed)) };
         // It fails when there is no group any more, and then there is nothing to rank.
-        let _ = self.rank.as_ref().map(|rank| rank.put_last(gives));
+        let _ = ranked;
     }
 
     fn freezer(&self) -> Option<&Freezer> {
@@ -326,6 +330,7 @@ impl Process for Sandbox {
         for (limit, bytes) in self.limits.iter().zip([request.memory_bytes, request.tmp_bytes]) {
             limit.store(bytes, Ordering::Relaxed);
         }
+        self.weight.store(request.cpu_weight, Ordering::Relaxed);
         self.launcher.assign(self.id, &request).map_err(told)
     }
 }

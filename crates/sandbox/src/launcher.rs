@@ -412,7 +412,10 @@ fn sort(files: Vec<OwnedFd>, of_group: GroupFiles, ports: usize) -> Option<Sorte
     } else {
         None
     };
-    let rank = if of_group.rank { Some(Rank { idle: files.next()? }) } else { None };
+    let rank = match of_group.rank {
+        Some(version) => Some(Rank { idle: files.next()?, weight: files.next()?, version }),
+        None => None,
+    };
     let freezer = match of_group.freezer {
         Some(version) => Some(Freezer::new(files.next()?, version)),
         None => None,
@@ -428,17 +431,21 @@ mod tests {
 
     #[test]
     fn descriptors_are_those_that_were_told_of_or_none_is_taken() {
-        let freezers = [None, Some(Version::One), Some(Version::Two)];
-        for (usage, rank) in [(false, false), (false, true), (true, false), (true, true)] {
-            for (freezer, ports) in freezers.into_iter().flat_map(|freezer| [(freezer, 0), (freezer, 3)]) {
+        let versions = [None, Some(Version::One), Some(Version::Two)];
+        for (usage, rank) in versions.into_iter().flat_map(|rank| [(false, rank), (true, rank)]) {
+            for (freezer, ports) in versions.into_iter().flat_map(|freezer| [(freezer, 0), (freezer, 3)]) {
                 let of_group = GroupFiles { usage, rank, freezer };
-                let whole = 1 + 3 * usize::from(usage) + usize::from(rank) + usize::from(freezer.is_some()) + ports;
+                let whole = 1
+                    + 3 * usize::from(usage)
+                    + 2 * usize::from(rank.is_some())
+                    + usize::from(freezer.is_some())
+                    + ports;
                 for count in 0..=whole + 1 {
                     let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
                     let sorted = sort(std::iter::repeat_with(null).take(count).collect(), of_group, ports);
                     let found = sorted.map(|sorted| GroupFiles {
                         usage: sorted.usage.is_some(),
-                        rank: sorted.rank.is_some(),
+                        rank: sorted.rank.map(|rank| rank.version()),
                         freezer: sorted.freezer.map(|freezer| freezer.version()),
                     });
                     assert_eq!(found, (count == whole).then_some(of_group), "{count} of {whole}");

@@ -131,10 +131,13 @@ pub struct Launched {
     pub freezer: Option<Freezer>,
 }
 
-/// An open file of the sandbox's control group that says whether it goes after others; see [`Rank::put_last`].
+/// Open files of the sandbox's control group that say whether it goes after others; see [`Rank::put_last`].
 pub struct Rank {
     /// `cpu.idle`, written with `pwrite` at offset 0.
-    pub idle: OwnedFd,
+    pub(crate) idle: OwnedFd,
+    /// `cpu.shares` or `cpu.weight`, written in the same way.
+    pub(crate) weight: OwnedFd,
+    pub(crate) version: cgroup::Version,
 }
 
 /// An open file of the sandbox's control group that stops everything inside, and lets it run on; see [`Freezer::set`].

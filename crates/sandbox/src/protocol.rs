@@ -74,28 +74,30 @@ pub(crate) enum Reply {
 pub(crate) struct GroupFiles {
     /// Three that tell of memory.
     pub usage: bool,
-    pub rank: bool,
+    /// Two that rank it.
+    pub rank: Option<Version>,
+    /// One that stops it.
     pub freezer: Option<Version>,
 }
 
 impl GroupFiles {
     fn bits(self) -> u8 {
-        let freezer = match self.freezer {
+        let of = |version| match version {
             None => 0,
-            Some(Version::One) => 4,
-            Some(Version::Two) => 8,
+            Some(Version::One) => 1,
+            Some(Version::Two) => 2,
         };
-        u8::from(self.usage) | u8::from(self.rank) << 1 | freezer
+        u8::from(self.usage) | of(self.rank) << 1 | of(self.freezer) << 3
     }
 
     fn from_bits(bits: u8) -> Result<GroupFiles, Malformed> {
-        let freezer = match bits & !3 {
-            0 => None,
-            4 => Some(Version::One),
-            8 => Some(Version::Two),
-            _ => return Err(Malformed),
+        let of = |bits| match bits {
+            0 => Ok(None),
+            1 => Ok(Some(Version::One)),
+            2 => Ok(Some(Version::Two)),
+            _ => Err(Malformed),
         };
-        Ok(GroupFiles { usage: bits & 1 != 0, rank: bits & 2 != 0, freezer })
+        Ok(GroupFiles { usage: bits & 1 != 0, rank: of(bits >> 1 & 3)?, freezer: of(bits >> 3)? })
     }
 }
 

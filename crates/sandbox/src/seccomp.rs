@@ -187,11 +187,10 @@ const MEETINGS: &[c_long] = &[
 fn own_alone() -> Vec<(c_long, Vec<Vec<Condition>>)> {
     use Condition::{Is, Masked};
     const PROCESS: u32 = 1;
-    let mut out: Vec<_> =
-        [libc::SYS_sched_setaffinity, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_sched_setattr]
-            .into_iter()
-            .map(|call| (call, vec![vec![Is(0, 0)]]))
-            .collect();
+    let mut out: Vec<_> = [libc::SYS_sched_setaffinity, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler]
+        .into_iter()
+        .map(|call| (call, vec![vec![Is(0, 0)]]))
+        .collect();
     out.push((libc::SYS_setpriority, vec![vec![Is(0, libc::PRIO_PROCESS), Is(1, 0)]]));
     out.push((libc::SYS_ioprio_set, vec![vec![Is(0, PROCESS), Is(1, 0)]]));
     let pairs = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET]

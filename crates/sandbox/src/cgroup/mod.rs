@@ -28,7 +28,7 @@ use layout::Place;
 pub use layout::{Controller, Version};
 use settings::{Need, Setting, settings, together};
 
-use crate::{Freezer, SandboxId, Usage, protocol::GroupFiles};
+use crate::{Freezer, Rank, SandboxId, Usage, protocol::GroupFiles};
 
 /// Processes and threads in one sandbox. Source: AWS Lambda Developer Guide, "Lambda quotas".
 pub const PROCESSES_MAX: u32 = 1_024;
@@ -344,11 +344,14 @@ impl Group {
     /// When one that is there cannot be opened.
     pub fn files(&self) -> io::Result<(GroupFiles, Vec<OwnedFd>)> {
         let (usage, rank, freezer) = (self.usage()?, self.rank(), self.freezer());
-        let version = freezer.as_ref().map(Freezer::version);
-        let told = GroupFiles { usage: usage.is_some(), rank: rank.is_some(), freezer: version };
+        let told = GroupFiles {
+            usage: usage.is_some(),
+            rank: rank.as_ref().map(Rank::version),
+            freezer: freezer.as_ref().map(Freezer::version),
+        };
         let mut files = Vec::new();
         files.extend(usage.into_iter().flat_map(|usage| [usage.current, usage.peak, usage.events]));
-        files.extend(rank.map(|rank| rank.idle));
+        files.extend(rank.into_iter().flat_map(|rank| [rank.idle, rank.weight]));
         files.extend(freezer.map(|freezer| freezer.state));
         Ok((told, files))
     }

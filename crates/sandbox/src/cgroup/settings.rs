@@ -36,7 +36,7 @@ fn setting(file: &'static str, value: impl ToString, need: Need) -> Setting {
 pub(super) fn settings(version: Version, controller: Controller, limits: &Limits) -> Vec<Setting> {
     use Need::{IfPresent, Required, UnlessTighterAbove};
     let memory = limits.memory_bytes;
-    let weight = u64::from(limits.cpu_weight.min(10_000));
+    let weight = limits.cpu_weight;
     let quota_us = (u64::from(limits.cpu_millis) * PERIOD_US / 1_000).max(QUOTA_US_MIN);
     let mut out = Vec::new();
     match (controller, version) {
@@ -53,7 +53,7 @@ pub(super) fn settings(version: Version, controller: Controller, limits: &Limits
         (Controller::Pids, _) if limits.pids > 0 => out.push(setting("pids.max", limits.pids, Required)),
         (Controller::Cpu, Version::Two) => {
             if weight > 0 {
-                out.push(setting("cpu.weight", weight, Required));
+                out.push(setting(weight_file(version), weight_value(version, weight), Required));
             }
             if limits.cpu_millis > 0 {
                 out.push(setting("cpu.max", format!("{quota_us} {PERIOD_US}"), IfPresent));
@@ -61,8 +61,7 @@ pub(super) fn settings(version: Version, controller: Controller, limits: &Limits
         }
         (Controller::Cpu, Version::One) => {
             if weight > 0 {
-                // Version 1 counts in 1,024ths where version 2 counts in hundredths of a usual group.
-                out.push(setting("cpu.shares", (weight * 1_024 / 100).clamp(2, 262_144), Required));
+                out.push(setting(weight_file(version), weight_value(version, weight), Required));
             }
             if limits.cpu_millis > 0 {
                 out.push(setting("cpu.cfs_quota_us", quota_us, UnlessTighterAbove));
@@ -71,6 +70,24 @@ pub(super) fn settings(version: Version, controller: Controller, limits: &Limits
         _ => {}
     }
     out
+}
+
+/// The file that says a group's share of the processor against others.
+pub(super) fn weight_file(version: Version) -> &'static str {
+    match version {
+        Version::One => "cpu.shares",
+        Version::Two => "cpu.weight",
+    }
+}
+
+/// A weight as that file takes it; at most 10,000.
+pub(super) fn weight_value(version: Version, weight: u32) -> String {
+    let weight = u64::from(weight.min(10_000));
+    match version {
+        // It counts in 1,024ths where version 2 counts in hundredths of a usual group.
+        Version::One => (weight * 1_024 / 100).clamp(2, 262_144).to_string(),
+        Version::Two => weight.max(1).to_string(),
+    }
 }
 
 /// The write by which all of a sandbox is killed when one of it is: half a function is of no use to anybody. The group

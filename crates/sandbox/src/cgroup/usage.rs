@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::{Controller, Group};
+use super::{
+    Controller, Group, Version,
+    settings::{weight_file, weight_value},
+};
 use crate::{InUse, Rank, Usage};
 
 /// Longest text read of one of these files; `memory.events` has about ten short lines.
@@ -45,20 +48,32 @@ impl Group {
     /// Opens what ranks the group; `None` before Linux 5.15 or where processor time is not controlled.
     pub fn rank(&self) -> Option<Rank> {
         let cpu = self.hierarchies.iter().find(|found| found.controllers.contains(&Controller::Cpu))?;
-        let file = OpenOptions::new().write(true).open(cpu.directory.join("cpu.idle")).ok()?;
-        Some(Rank { idle: file.into() })
+        let open = |file: &str| OpenOptions::new().write(true).open(cpu.directory.join(file)).ok().map(OwnedFd::from);
+        Some(Rank { idle: open("cpu.idle")?, weight: open(weight_file(cpu.version))?, version: cpu.version })
     }
 }
 
 impl Rank {
-    /// Has the sandbox run when others leave it time (it keeps a small share, and whoever wakes up goes before it), or
-    /// as its weight says. While it is last its weight cannot be set.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Has the sandbox run when others leave it time: it keeps a small share, and whoever wakes up goes before it. Its weight
+    /// cannot be set then.
     ///
     /// # Errors
     /// When the group is gone.
-    pub fn put_last(&self, last: bool) -> io::Result<()> {
-        let file = file(&self.idle)?;
-        file.write_all_at(if last { b"1" } else { b"0" }, 0)
+    pub fn put_last(&self) -> io::Result<()> {
+        file(&self.idle)?.write_all_at(b"1", 0)
+    }
+
+    /// Has it run as `weight` (1-10,000) says from now on: with its rank the kernel forgets the one it had.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub fn put_back(&self, weight: u32) -> io::Result<()> {
+        file(&self.idle)?.write_all_at(b"0", 0)?;
+        file(&self.weight)?.write_all_at(weight_value(self.version, weight).as_bytes(), 0)
     }
 }
 

@@ -33,10 +33,10 @@ fn reply() -> impl Strategy<Value = Reply> {
         mechanism: Mechanism::ALL[mechanism],
         outcome: if found { Ok(text) } else { Err(text) },
     });
-    let freezer = prop::option::of(prop_oneof![Just(Version::One), Just(Version::Two)]);
+    let version = || prop::option::of(prop_oneof![Just(Version::One), Just(Version::Two)]);
     prop_oneof![
         Just(Reply::Done),
-        (any::<bool>(), any::<bool>(), freezer).prop_map(|(usage, rank, freezer)| Reply::Launched(GroupFiles {
+        (any::<bool>(), version(), version()).prop_map(|(usage, rank, freezer)| Reply::Launched(GroupFiles {
             usage,
             rank,
             freezer

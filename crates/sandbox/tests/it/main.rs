@@ -9,6 +9,7 @@
 mod inside;
 mod leaks;
 mod life;
+mod rank;
 mod view;
 mod weak;
 mod world;
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn all() -> impl Iterator<Item = Test> {
-    [life::TESTS, view::TESTS, leaks::TESTS].into_iter().flatten().copied()
+    [life::TESTS, view::TESTS, leaks::TESTS, rank::TESTS].into_iter().flatten().copied()
 }
 
 /// Runs the tests whose name holds one of the words, or all.
