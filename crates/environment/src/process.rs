@@ -42,13 +42,13 @@ use crate::{
 const QUICK: Duration = Duration::from_millis(2);
 /// How long a reader of a streamed answer may take for what is left of it after its function has ended.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
-/// How much output is read at a time, bytes. A pipe holds a quarter of it unless it has been enlarged, so all that was written
+/// How much output is read at a time, bytes. A pipe holds half of it unless it has been enlarged, so all that was written
 /// before an answer is in it.
-const OUTPUT_BYTES: usize = 256 * 1_024;
+const OUTPUT_BYTES: usize = 128 * 1_024;
 /// For how long output is left in its pipe once some was read, while a function is at work. Who writes without end is held up
 /// by it, though far above the rate that a log takes ([`log`](crate::log)); the thread that reads it is there for others
 /// meanwhile.
-const OUTPUT_RESTS: Duration = Duration::from_millis(1);
+const OUTPUT_RESTS: Duration = Duration::from_millis(2);
 /// How often a running function's memory is looked at.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
 /// From when on a function that is at work, or loading, lets others go before it: an account whose functions take long, or

@@ -318,7 +318,8 @@ impl<K: Key> Machine<K> {
         let pool = self.pools.get(key).filter(|pool| !pool.idle.is_empty())?;
         // What is kept ready is its account's in any case.
         let kept_ready = |id| self.environments.get(id).is_some_and(|environment| environment.provisioned);
-        if !pool.idle.iter().any(kept_ready) && !self.may_use(key.account()) {
+        let has_kept = pool.held > 0 && pool.idle.iter().any(kept_ready);
+        if !has_kept && !self.may_use(key.account()) {
             return None;
         }
         let account = self.accounts.get_mut(key.account())?;
