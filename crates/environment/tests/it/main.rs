@@ -5,5 +5,6 @@ mod failures;
 mod late;
 mod node;
 mod python;
+mod ranked;
 mod streaming;
 mod world;
