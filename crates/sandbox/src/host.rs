@@ -48,9 +48,6 @@ const BLANKS: usize = 2;
 
 /// Weight of a sandbox while it is made, when somebody waits for it. Its own may be a hundredth of the usual.
 pub(crate) const URGENT_WEIGHT: u32 = 10_000;
-/// Weight of a sandbox while it dies: about that of a small function. Nobody waits for its end, and a thousand processes
-/// that die must not stand in the way of those that work.
-pub(crate) const DYING_WEIGHT: u32 = 10;
 
 /// What a host does when nothing is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,15 +328,9 @@ impl Sandbox {
         let Some(process) = &self.process else { return };
         // It may be dead already.
         let _ = pidfd_send_signal(process, Signal::KILL);
-        if !std::mem::replace(&mut self.killed, true)
-            && let Some(group) = &self.group
-            && channel::readable_within(process, 0) == Ok(false)
-        {
-            group.hasten(DYING_WEIGHT);
-        }
-        // Each time: it may have been frozen since.
+        let first = !std::mem::replace(&mut self.killed, true);
         if let Some(group) = &self.group {
-            group.thaw_to_die();
+            group.let_die(first && channel::readable_within(process, 0) == Ok(false));
         }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     cgroup::{self, Group, Groups, Limits},
     channel,
     fault::{At, Fault},
-    host::{DYING_WEIGHT, Idle, OOM_SCORE, SANDBOXES_MAX, URGENT_WEIGHT, clear_group, group_fault, limits},
+    host::{Idle, OOM_SCORE, SANDBOXES_MAX, URGENT_WEIGHT, clear_group, group_fault, limits},
     identity::{Identities, Identity},
     inside::Ends,
     protocol::{GroupFiles, Reply},
@@ -296,14 +296,9 @@ impl Sandbox {
         let signal = if self.watches { Signal::TERM } else { Signal::KILL };
         // It may be dead already.
         let _ = pidfd_send_signal(process, signal);
-        if !std::mem::replace(&mut self.killed, true)
-            && let Some(group) = &self.group
-        {
-            group.hasten(DYING_WEIGHT);
-        }
-        // Each time: it may have been frozen since.
+        let first = !std::mem::replace(&mut self.killed, true);
         if let Some(group) = &self.group {
-            group.thaw_to_die();
+            group.let_die(first);
         }
     }
 

@@ -1,8 +1,6 @@
 //! Functions that are killed and do not go.
 
 use std::{
-    io,
-    os::fd::OwnedFd,
     path::Path,
     sync::{
         Arc,
@@ -11,9 +9,12 @@ use std::{
     time::Duration,
 };
 
-use environment::launch::{Exit, Launch, Launched, Layout, Memory, Plain, Process, Spec};
+use environment::launch::Process;
 
-use crate::world::World;
+use crate::{
+    watched::{Watch, Watched},
+    world::World,
+};
 
 /// What is left of processes can be freed when `may` says so; how often that was asked for.
 #[derive(Default)]
@@ -22,54 +23,17 @@ struct Gate {
     asked: AtomicUsize,
 }
 
-struct Late(Arc<Gate>);
-
-impl Launch for Late {
-    fn launch(&self, spec: &Spec) -> io::Result<Launched> {
-        let launched = Plain.launch(spec)?;
-        let process = Box::new(LateProcess { process: launched.process, gate: Arc::clone(&self.0) });
-        Ok(Launched { process, ..launched })
-    }
-
-    fn layout(&self) -> Layout {
-        Layout::Host
-    }
-}
-
-struct LateProcess {
-    process: Box<dyn Process>,
-    gate: Arc<Gate>,
-}
-
-impl Process for LateProcess {
-    fn watch(&self) -> io::Result<OwnedFd> {
-        self.process.watch()
-    }
-    fn exited(&self) -> Option<Exit> {
-        self.process.exited()
-    }
-    fn kill(&self) {
-        self.process.kill();
-    }
-    fn reap(&self) -> bool {
-        self.gate.asked.fetch_add(1, Ordering::Relaxed);
-        self.gate.may.load(Ordering::Relaxed) && self.process.reap()
-    }
-    fn memory(&self) -> Option<Memory> {
-        self.process.memory()
-    }
-    fn out_of_memory(&self) -> bool {
-        self.process.out_of_memory()
-    }
-    fn assign(&self, spec: &Spec) -> io::Result<()> {
-        self.process.assign(spec)
+impl Watch for Gate {
+    fn reap(&self, process: &dyn Process) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.may.load(Ordering::Relaxed) && process.reap()
     }
 }
 
 #[tokio::test]
 async fn a_place_is_free_when_all_that_was_in_it_is() {
     let gate = Arc::new(Gate::default());
-    let world = World::start(|_| {}, |_: &Path| Arc::new(Late(Arc::clone(&gate))));
+    let world = World::start(|_| {}, |_: &Path| Arc::new(Watched(Arc::clone(&gate))));
     let function = world.node("exports.handler = async () => 1;");
     assert_eq!(world.result(&function, "{}").await, "1");
     world.supervisor.retire(&function.account, &function.region, &function.function);

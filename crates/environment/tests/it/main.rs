@@ -7,4 +7,5 @@ mod node;
 mod python;
 mod ranked;
 mod streaming;
+mod watched;
 mod world;

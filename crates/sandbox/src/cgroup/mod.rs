@@ -39,6 +39,9 @@ const FUNCTIONS: &str = "functions";
 const SERVER: &str = "server";
 /// Weight of the server against all functions together, of which one usual group has 100.
 const SERVER_WEIGHT: u32 = 400;
+/// Weight of a sandbox while it dies: about that of a small function. Nobody waits for its end, and a thousand processes
+/// that die must not stand in the way of those that work.
+const DYING_WEIGHT: u32 = 10;
 /// Rounds of killing what is in a group: a process that forks while it is read is found in the next one.
 const KILL_ROUNDS: usize = 16;
 
@@ -391,12 +394,13 @@ impl Group {
         write_value(&found.directory.join(freezer::file(found.version)), freezer::word(found.version, frozen))
     }
 
-    /// Lets what has been sent `SIGKILL` here die of it: with version 1 the frozen hear of no signal.
-    pub fn thaw_to_die(&self) {
-        let first = |found: &&Hierarchy| found.version == Version::One;
-        if self.hierarchies.iter().filter(first).any(|found| found.controllers.contains(&Controller::Freezer)) {
-            let _ = self.freeze(false);
+    /// Lets what has been sent a signal to end by here do so: the frozen hear of none, but of `SIGKILL` with version 2. To be
+    /// called after each such signal, for it may have been frozen since; the first time it is hastened as well.
+    pub fn let_die(&self, first: bool) {
+        if first {
+            self.hasten();
         }
+        let _ = self.freeze(false);
     }
 
     /// The directory for `CLONE_INTO_CGROUP`, where one hierarchy (version 2) holds everything.
@@ -410,10 +414,10 @@ impl Group {
         }
     }
 
-    /// Gives what is to die here a share of the processor that does not keep it from dying: no cap any more, and `weight`.
-    /// As far as it goes: without it dying merely takes longer.
-    pub fn hasten(&self, weight: u32) {
-        let limits = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: weight };
+    /// Gives what is to die here a share of the processor that does not keep it from dying: no cap any more, and a weight. As
+    /// far as it goes: without it dying merely takes longer.
+    fn hasten(&self) {
+        let limits = Limits { memory_bytes: 0, pids: 0, cpu_millis: 0, cpu_weight: DYING_WEIGHT };
         for hierarchy in self.hierarchies.iter().filter(|found| found.controllers.contains(&Controller::Cpu)) {
             // Where it goes after all others it has no weight.
             let _ = write_value(&hierarchy.directory.join("cpu.idle"), "0");

@@ -15,7 +15,7 @@ use sandbox::{Exit, Launched, Launcher, Mechanism, Request, Tier};
 
 use crate::{
     Test,
-    world::{World, eventually, launcher, readable, request},
+    world::{World, eventually, launcher, readable, request, weak_launcher},
 };
 
 pub const TESTS: &[Test] = &[
@@ -227,7 +227,8 @@ fn who_dies_slowly_holds_nobody_up(world: &World) {
 }
 
 fn a_frozen_sandbox_stands_still_and_dies_like_any_other(world: &World) {
-    let launcher = launcher(world.directory.path());
+    let launch = if world.tier() == Tier::B { weak_launcher } else { launcher };
+    let launcher = launch(world.directory.path());
     let launch = || launcher.launch(&request(), &world.inside("sleep")).unwrap();
     let sandboxes: Vec<_> = (0..3).map(|_| launch()).collect();
     let freezes = launcher.report().works(Mechanism::Freezer);

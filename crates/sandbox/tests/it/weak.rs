@@ -14,7 +14,7 @@ use sandbox::{Exec, Exit, Launched, Launcher, Mechanism, Meter, Request, Tier};
 use crate::{
     Test, leaks,
     leaks::{groups_of, pid_behind, pid_of},
-    life,
+    life, rank,
     world::{World, eventually, readable, request, weak_launcher},
 };
 
@@ -51,10 +51,12 @@ const ALSO: &[&str] = &[
     "a_killed_sandbox_may_be_killed_and_reaped_again",
     "several_threads_launch_at_once",
     "the_launcher_is_not_asked_to_end_by_signals",
+    "a_frozen_sandbox_stands_still_and_dies_like_any_other",
+    "a_sandbox_that_went_last_has_its_weight_again",
 ];
 
 pub fn all() -> impl Iterator<Item = Test> {
-    let also = life::TESTS.iter().chain(leaks::TESTS).filter(|(name, _)| ALSO.contains(name));
+    let also = life::TESTS.iter().chain(leaks::TESTS).chain(rank::TESTS).filter(|(name, _)| ALSO.contains(name));
     assert_eq!(also.clone().count(), ALSO.len());
     TESTS.iter().chain(also).copied()
 }
