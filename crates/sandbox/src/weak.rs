@@ -173,6 +173,8 @@ impl Weak {
         let _ = fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), OOM_SCORE);
         hear(&ours)?;
         sandbox.watches = true;
+        // It is another user by now: a launcher that could not end it would find out too late.
+        rustix::process::test_kill_process(pid).at("signal a sandbox")?;
         if let Some(group) = &sandbox.group {
             let limits = limits_of(request);
             let cpu_weight = if limits.cpu_weight == 0 { Limits::default().cpu_weight } else { limits.cpu_weight };

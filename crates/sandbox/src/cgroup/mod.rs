@@ -241,6 +241,9 @@ fn pids_ceiling() -> u32 {
 /// What to do about an error, in the words of who runs the host.
 fn mend(version: Version, error: &io::Error) -> &'static str {
     match (error.kind(), version) {
+        (io::ErrorKind::PermissionDenied, _) if rustix::process::geteuid().is_root() => {
+            "it is root without the capabilities that this takes: give it DAC_OVERRIDE and SYS_ADMIN"
+        }
         (io::ErrorKind::PermissionDenied, Version::Two) => {
             "start it as root or with a delegated control group (systemd unit: Delegate=yes; by hand: systemd-run --user --scope \
              -p Delegate=yes portcullis)"
