@@ -31,7 +31,9 @@ const CALLERS: usize = 4;
 /// What memory may differ by, per cent.
 const MEMORY_PERCENT: u64 = 5;
 /// How long what was killed may take to go.
-const REST_MAX: Duration = Duration::from_secs(20);
+const REST_MAX: Duration = Duration::from_secs(40);
+/// How long threads that have nothing to do wait for something, and a little more: each keeps some memory for itself.
+const THREADS_REST: Duration = Duration::from_secs(12);
 
 /// What a process tree holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,7 @@ struct Held {
     launcher_mounts: usize,
     groups: usize,
     zombies: usize,
+    threads: usize,
     resident_kib: u64,
     launcher_resident_kib: u64,
 }
@@ -128,6 +131,7 @@ fn next(left: &AtomicUsize) -> Option<usize> {
 /// What is held once nothing goes away any more.
 fn at_rest(folder: &Path) -> Result<Held> {
     let begun = Instant::now();
+    std::thread::sleep(THREADS_REST);
     let mut last = held(folder)?;
     loop {
         std::thread::sleep(Duration::from_millis(500));
@@ -164,6 +168,7 @@ fn held(folder: &Path) -> Result<Held> {
         launcher_mounts: mounts,
         groups: groups(launcher.map(|(pid, _)| *pid)) + entries(folder.join("functions/tmp")),
         zombies,
+        threads: entries("/proc/self/task".into()),
         resident_kib: resident_kib(own)?,
         launcher_resident_kib: resident,
     })

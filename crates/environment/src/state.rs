@@ -19,6 +19,7 @@ use std::{
     hash::Hash,
 };
 
+mod age;
 mod frozen;
 mod room;
 mod standby;
@@ -42,10 +43,6 @@ const BACKOFF_MS_MAX: u64 = 30_000;
 const STARVED_MS: u64 = 500;
 /// An environment older than this is replaced, milliseconds.
 const AGE_MS_MAX: u64 = 2 * 60 * 60 * 1_000;
-/// An environment that was kept ready serves this long after another has been started in its place, milliseconds.
-const RENEWAL_MS: u64 = 60 * 1_000;
-/// Remembered failure counts of keys without environments; beyond it they are forgotten.
-const POOLS_MAX: usize = 10_000;
 
 /// What environments are keyed by.
 pub trait Key: Clone + Eq + Hash {
@@ -75,7 +72,8 @@ pub struct Limits {
     pub share_max: usize,
     /// Requests in flight (waiting or running) per account.
     pub account_max: usize,
-    /// Environments starting at once.
+    /// Environments starting at once. They are few so that starts do not get into each other's way; one that takes longer
+    /// than `START_MS_MAX` is at work like any other that runs, and counts no more: nobody else waits for its end.
     pub starts_max: usize,
     /// Requests waiting on this node. Who has fewer of them than another displaces the other's newest.
     pub waiters_max: usize,
@@ -194,6 +192,8 @@ struct Environment<K> {
     /// Age limit or the end of its credentials, whichever is first, milliseconds.
     expires_ms: u64,
     location: Location,
+    /// Since when it holds one of the starts, while it does, milliseconds.
+    begun_ms: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -239,7 +239,7 @@ pub struct Machine<K> {
     waiting: BTreeMap<Ticket, Waiter<K>>,
     accounts: HashMap<String, Account>,
     standbys: Standbys,
-    /// Environments in `Init`.
+    /// Environments in `Init` that hold a start.
     starting: usize,
     /// Environments in `Idle` and `Frozen`.
     idle: usize,
@@ -397,7 +397,8 @@ impl<K: Key> Machine<K> {
         let Some(environment) = self.environments.get_mut(&id) else { return };
         let (Phase::Init, Some(key)) = (environment.phase, environment.key.clone()) else { return };
         environment.expires_ms = now_ms.saturating_add(lives_ms.min(AGE_MS_MAX));
-        self.starting = self.starting.saturating_sub(1);
+        let held = environment.begun_ms.take().is_some();
+        self.starting = self.starting.saturating_sub(usize::from(held));
         let pool = self.pool(&key);
         pool.starting = pool.starting.saturating_sub(1);
         pool.failures = 0;
@@ -574,49 +575,6 @@ impl<K: Key> Machine<K> {
         Held { wanted: pool.wanted, allocated: pool.held, available, failures: pool.failures, crowded }
     }
 
-    /// Kills what has been unused too long or is too old. What is kept ready is replaced before it goes.
-    pub fn reap(&mut self, now_ms: u64, effects: &mut Vec<Effect<K>>) {
-        self.renew(now_ms);
-        let ttl_ms = self.limits.idle_ttl_ms;
-        let gone: Vec<EnvironmentId> = self
-            .environments
-            .iter()
-            .filter(|(_, environment)| {
-                environment.phase.idle_since_ms().is_some_and(|since_ms| {
-                    environment.expires_ms <= now_ms
-                        || (!environment.provisioned && since_ms.saturating_add(ttl_ms) <= now_ms)
-                })
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        gone.into_iter().for_each(|id| self.kill(id, effects));
-        self.reap_standbys(now_ms, effects);
-        if self.pools.len() > POOLS_MAX {
-            self.pools.retain(|_, pool| pool.in_use());
-        }
-        self.schedule(now_ms, effects);
-    }
-
-    /// Has others started in the place of those that are kept ready and too old, which serve for a while yet.
-    fn renew(&mut self, now_ms: u64) {
-        for environment in self.environments.values_mut() {
-            let Some(key) = &environment.key else { continue };
-            if !environment.provisioned || !environment.is_idle() || environment.expires_ms > now_ms {
-                continue;
-            }
-            environment.provisioned = false;
-            environment.expires_ms = now_ms.saturating_add(RENEWAL_MS);
-            let (Some(pool), Some(account)) = (self.pools.get_mut(key), self.accounts.get_mut(key.account())) else {
-                continue;
-            };
-            pool.held = pool.held.saturating_sub(1);
-            account.held = account.held.saturating_sub(1);
-            if !self.short.contains(key) {
-                self.short.push(key.clone());
-            }
-        }
-    }
-
     /// An idle environment or a standby was found dead.
     pub fn lost(&mut self, id: EnvironmentId, now_ms: u64, effects: &mut Vec<Effect<K>>) {
         if self.environments.get(&id).is_some_and(Environment::is_unused) {
@@ -645,9 +603,10 @@ impl<K: Key> Machine<K> {
 
     /// A start that did not come to an end: the environment is killed. `None`: it was not starting.
     fn end_init(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) -> Option<K> {
-        let environment = self.environments.get(&id).filter(|environment| environment.phase == Phase::Init)?;
+        let environment = self.environments.get_mut(&id).filter(|environment| environment.phase == Phase::Init)?;
         let key = environment.key.clone()?;
-        self.starting = self.starting.saturating_sub(1);
+        let held = environment.begun_ms.take().is_some();
+        self.starting = self.starting.saturating_sub(usize::from(held));
         self.kill(id, effects);
         let pool = self.pool(&key);
         pool.starting = pool.starting.saturating_sub(1);

@@ -68,9 +68,7 @@ impl Server {
     /// A sentence for the user, ending with what to do: the address or the data directory is in use, the data is
     /// damaged, a socket or thread cannot be had.
     pub fn start(settings: &Settings, begun: Begun) -> anyhow::Result<Self> {
-        if let Err(error) = sandbox::take_short_turns() {
-            tracing::debug!(%error, "the host keeps to its usual turns: answers take longer when cores are short");
-        }
+        take_turns();
         raise_descriptor_limit();
         let store = open_store(&settings.data_dir)?;
         let vault = Arc::new(Vault::open(&settings.data_dir).context("the key of the data directory cannot be used")?);
@@ -270,6 +268,13 @@ pub fn told(data_dir: &Path, error: store::Error) -> anyhow::Error {
         _ => "Check that the directory exists and is writable for this user, or choose another --data-dir",
     };
     anyhow!("the data directory {dir} cannot be used: {error}. {next}{whose}")
+}
+
+/// For this thread and all that come of it.
+fn take_turns() {
+    if let Err(error) = sandbox::take_short_turns() {
+        tracing::debug!(%error, "the host keeps to its usual turns: answers take longer when cores are short");
+    }
 }
 
 /// Every connection and every environment takes descriptors, and the usual soft limit is 1,024.

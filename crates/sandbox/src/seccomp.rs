@@ -134,6 +134,8 @@ fn conditions(sockets: Sockets) -> Vec<(c_long, Vec<Vec<Condition>>)> {
         (libc::SYS_mmap, vec![vec![Masked(3, number(libc::MAP_HUGETLB), 0)]]),
         (libc::SYS_memfd_create, vec![vec![Masked(1, libc::MFD_HUGETLB, 0)]]),
         (libc::SYS_shmget, vec![vec![Masked(2, number(libc::SHM_HUGETLB), 0)]]),
+        // What it starts would have the host's usual turns at a core, which are longer than a function's.
+        (libc::SYS_sched_setscheduler, vec![vec![Masked(1, number(libc::SCHED_RESET_ON_FORK), 0)]]),
         // The question alone, not a change.
         (libc::SYS_personality, vec![vec![Is(0, u32::MAX)]]),
         (libc::SYS_prctl, PRCTL_OPTIONS.iter().map(|&option| vec![Is(0, number(option))]).collect()),
@@ -187,10 +189,12 @@ const MEETINGS: &[c_long] = &[
 fn own_alone() -> Vec<(c_long, Vec<Vec<Condition>>)> {
     use Condition::{Is, Masked};
     const PROCESS: u32 = 1;
-    let mut out: Vec<_> = [libc::SYS_sched_setaffinity, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler]
+    let mut out: Vec<_> = [libc::SYS_sched_setaffinity, libc::SYS_sched_setparam]
         .into_iter()
         .map(|call| (call, vec![vec![Is(0, 0)]]))
         .collect();
+    let reset = libc::SCHED_RESET_ON_FORK.cast_unsigned();
+    out.push((libc::SYS_sched_setscheduler, vec![vec![Is(0, 0), Masked(1, reset, 0)]]));
     out.push((libc::SYS_setpriority, vec![vec![Is(0, libc::PRIO_PROCESS), Is(1, 0)]]));
     out.push((libc::SYS_ioprio_set, vec![vec![Is(0, PROCESS), Is(1, 0)]]));
     let pairs = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET]
@@ -384,7 +388,6 @@ const ALLOWED: &[(&[c_long], &str)] = &[
             libc::SYS_sched_getparam,
             libc::SYS_sched_setparam,
             libc::SYS_sched_getscheduler,
-            libc::SYS_sched_setscheduler,
             libc::SYS_sched_get_priority_max,
             libc::SYS_sched_get_priority_min,
             libc::SYS_sched_rr_get_interval,

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::{tests::Revision, *};
+use super::{age::START_MS_MAX, tests::Revision, *};
 
 const LIMITS: Limits = Limits {
     processes_max: 6,
@@ -85,6 +85,8 @@ struct World {
     blank: Vec<EnvironmentId>,
     standby: Vec<EnvironmentId>,
     starting: Vec<EnvironmentId>,
+    /// Since when the environments that hold a start have been starting.
+    begun_ms: HashMap<EnvironmentId, u64>,
     busy: Vec<(EnvironmentId, Ticket)>,
     dying: Vec<EnvironmentId>,
     killed: HashSet<EnvironmentId>,
@@ -103,6 +105,11 @@ struct World {
 }
 
 impl World {
+    /// Starts that have not taken long.
+    fn starts(&self) -> usize {
+        self.starting.iter().filter(|id| self.begun_ms.contains_key(id)).count()
+    }
+
     fn live(&self) -> usize {
         self.keys.len() + self.classes.len()
     }
@@ -131,10 +138,11 @@ impl World {
         assert!(!self.closed, "started after close");
         assert!(self.keys.insert(id, key).is_none(), "an id was used twice, or an environment changed its key");
         self.starting.push(id);
+        self.begun_ms.insert(id, self.now_ms);
         if why == Initialization::Provisioned {
             self.provisioned.insert(id);
         }
-        assert!(self.starting.len() <= LIMITS.starts_max, "too many starts");
+        assert!(self.starts() <= LIMITS.starts_max, "too many starts");
         if why == Initialization::OnDemand {
             self.judge_room(&self.keys[&id]);
         }
@@ -158,7 +166,7 @@ impl World {
                 }
                 Effect::Standby(id, class) => {
                     assert!(!self.closed, "started after close");
-                    assert!(waiting == 0 && self.starting.is_empty(), "a standby was started ahead of a request");
+                    assert!(waiting == 0 && self.starts() == 0, "a standby was started ahead of a request");
                     assert!(!self.keys.contains_key(&id) && self.classes.insert(id, class).is_none());
                     self.blank.push(id);
                     assert!(self.blank.len() + self.standby.len() <= LIMITS.standbys_max, "too many standbys");
@@ -245,10 +253,7 @@ impl World {
         };
         // One kept ready goes to nobody else.
         let kept_ready = machine.environments.values().any(|found| found.provisioned);
-        full && !self.closed
-            && !kept_ready
-            && self.starting.len() < LIMITS.starts_max
-            && ACCOUNTS.into_iter().any(hungry)
+        full && !self.closed && !kept_ready && self.starts() < LIMITS.starts_max && ACCOUNTS.into_iter().any(hungry)
     }
 
     fn check(&self, machine: &Machine<Revision>) {
@@ -335,7 +340,10 @@ impl World {
             }
             Step::Relieve(count) => machine.relieve(count, now_ms, &mut effects),
             Step::Freeze(one_in) => self.freeze(machine, one_in),
-            Step::Reap => machine.reap(now_ms, &mut effects),
+            Step::Reap => {
+                self.begun_ms.retain(|_, begun_ms| *begun_ms + START_MS_MAX > now_ms);
+                machine.reap(now_ms, &mut effects);
+            }
             Step::Wait(ms) => self.now_ms += ms,
             Step::LauncherDies => return self.launcher_dies(machine),
             Step::Close => {

@@ -207,10 +207,14 @@ impl<K: Key> Machine<K> {
                 environment.class = None;
                 environment.phase = Phase::Init;
                 environment.provisioned = provisioned;
+                environment.begun_ms = Some(now_ms);
                 effects.push(Effect::Adopt(id, key, initialization));
             }
             None => {
                 let id = self.insert(Some(key.clone()), None, Phase::Init, provisioned);
+                if let Some(environment) = self.environments.get_mut(&id) {
+                    environment.begun_ms = Some(now_ms);
+                }
                 effects.push(Effect::Start(id, key, initialization));
             }
         }
@@ -225,8 +229,16 @@ impl<K: Key> Machine<K> {
     ) -> EnvironmentId {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        let environment =
-            Environment { key, class, phase, provisioned, retired: false, expires_ms: u64::MAX, location: 0 };
+        let environment = Environment {
+            key,
+            class,
+            phase,
+            provisioned,
+            retired: false,
+            expires_ms: u64::MAX,
+            location: 0,
+            begun_ms: None,
+        };
         self.environments.insert(id, environment);
         id
     }

@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    age::{RENEWAL_MS, START_MS_MAX},
+    *,
+};
 
 /// A revision whose number tells its account and its class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +84,30 @@ fn the_newest_idle_environment_is_used_first_and_the_rest_age_out() {
     check.expect(|m, e| m.request(&Revision(0), 3, 0, 9_000, e), &[Assign(2, 3)]);
     check.expect(|m, e| m.finished(2, true, 9_001, e), &[]);
     check.expect(|m, e| m.reap(10_001, e), &[Kill(1)]);
+}
+
+#[test]
+fn who_starts_for_long_keeps_nobody_from_starting() {
+    let mut check = Check::new(Limits {
+        processes_max: 16,
+        share_max: 12,
+        starts_max: 3,
+        waiters_max: 9,
+        waiters_share_max: 9,
+        ..LIMITS
+    });
+    for ticket in 1..=3 {
+        check.expect(|m, e| m.request(&Revision(0), ticket, 0, 0, e), &[Start(ticket, Revision(0))]);
+    }
+    check.expect(|m, e| m.request(&Revision(0), 4, 0, 0, e), &[]);
+    check.expect(|m, e| m.request(&Revision(2), 5, 0, 1, e), &[]);
+    check.expect(|m, e| m.reap(START_MS_MAX - 1, e), &[]);
+    // Who has none is first.
+    check.expect(|m, e| m.reap(START_MS_MAX, e), &[Start(4, Revision(2)), Start(5, Revision(0))]);
+    // The end of one that counts no more frees nothing a second time: of three starts one is left, then none.
+    check.expect(|m, e| m.ready(1, START_MS_MAX, u64::MAX, e), &[Assign(1, 1)]);
+    check.expect(|m, e| m.request(&Revision(4), 6, 0, START_MS_MAX, e), &[Start(6, Revision(4))]);
+    check.expect(|m, e| m.request(&Revision(6), 7, 0, START_MS_MAX, e), &[]);
 }
 
 #[test]

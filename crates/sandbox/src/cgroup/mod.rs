@@ -112,6 +112,7 @@ impl Groups {
 
     fn prepare_in(places: &[Place], name: &str, memory_bytes_total: u64) -> Result<Groups, String> {
         let mut groups = Groups { hierarchies: Vec::new(), missing: Vec::new() };
+        places.iter().for_each(|place| sweep::thaw_the_dead(&place.directory));
         for place in places {
             match hierarchy(place, name, memory_bytes_total) {
                 Ok(made) => groups.hierarchies.push(made),

@@ -100,6 +100,27 @@ pub(super) fn sweep(base: &Path) {
     }
 }
 
+/// Lets what is frozen (version 1) run, in a hierarchy that has a freezer: it would not die, and would use up the time of all
+/// others.
+fn thaw(sandbox: &Path) {
+    let state = sandbox.join("freezer.state");
+    if state.exists() {
+        let _ = fs::write(state, "THAWED");
+    }
+}
+
+/// As [`sweep`] takes them, for all hierarchies before any is swept: what is frozen in one stays in the groups of the others.
+pub(super) fn thaw_the_dead(base: &Path) {
+    let (Ok(own_namespace), Ok(entries)) = (pid_namespace(), fs::read_dir(base)) else { return };
+    for entry in entries.flatten() {
+        let owner = entry.file_name().to_str().and_then(Owner::parse);
+        if owner.is_some_and(|owner| owner.is_dead(own_namespace)) {
+            let sandboxes = fs::read_dir(entry.path().join(super::FUNCTIONS)).into_iter().flatten().flatten();
+            sandboxes.for_each(|sandbox| thaw(&sandbox.path()));
+        }
+    }
+}
+
 /// Kills what is in a group and in those below it, and removes them all as far as `until` allows.
 pub(super) fn clear(group: &Path, until: Instant) {
     let sandboxes: Vec<_> = fs::read_dir(group)
@@ -110,10 +131,7 @@ pub(super) fn clear(group: &Path, until: Instant) {
         .map(|entry| entry.path())
         .collect();
     for sandbox in &sandboxes {
-        // What is frozen does not die (version 1), and would use up the time of all others.
-        if sandbox.join("freezer.state").exists() {
-            let _ = fs::write(sandbox.join("freezer.state"), "THAWED");
-        }
+        thaw(sandbox);
         super::kill_all_in(sandbox);
     }
     for sandbox in &sandboxes {

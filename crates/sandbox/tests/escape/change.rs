@@ -102,6 +102,9 @@ pub const LINES: &[Line] = &[
     denied("how_long_it_keeps_a_core", FORBIDDEN, || {
         call(libc::SYS_sched_setattr, &[0, numbers(&[48, 0, 0, 100_000_000, 0, 0]), 0])
     }),
+    denied("how_long_what_it_starts_keeps_a_core", FORBIDDEN, || {
+        call(libc::SYS_sched_setscheduler, &[0, 0x4000_0000, numbers(&[0])])
+    }),
     denied("its_filter", FORBIDDEN, || call(libc::SYS_seccomp, &[1, 0, numbers(&[1, 0])])),
     denied("its_personality", FORBIDDEN, || call(libc::SYS_personality, &[0x0400_0000])),
     denied("the_privileges_of_a_program", FORBIDDEN, || {
