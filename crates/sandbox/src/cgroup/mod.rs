@@ -221,6 +221,9 @@ fn hierarchy(place: &Place, name: &str, memory_bytes_total: u64) -> Result<Hiera
         Ok(()) => Ok(Hierarchy { directory, ..blank(place) }),
         Err(reason) => {
             let _ = fs::remove_dir(&functions);
+            if place.version == Version::Two {
+                leave_leaf(place, &directory);
+            }
             let _ = fs::remove_dir(directory.join(SERVER));
             let _ = fs::remove_dir(&directory);
             Err(reason)
@@ -284,6 +287,15 @@ fn move_to_leaf(place: &Place, directory: &Path) -> io::Result<()> {
         let _ = write_value(&procs, &pid.to_string());
     }
     Ok(())
+}
+
+/// Moves everybody back out of the leaf that is of no use, or it would stay for as long as they live. As far as it goes: a
+/// group that has handed controllers down takes nobody.
+fn leave_leaf(place: &Place, directory: &Path) {
+    let procs = place.directory.join("cgroup.procs");
+    for pid in pids_in(&directory.join(SERVER)).unwrap_or_default() {
+        let _ = write_value(&procs, &pid.to_string());
+    }
 }
 
 /// The parent's number, or our own where the parent lies outside of the pid namespace.
