@@ -189,7 +189,11 @@ fn hierarchy(place: &Place, name: &str, memory_bytes_total: u64) -> Result<Hiera
     // Whoever calls a function reads this where functions do not run, so where the groups of this host lie is left out.
     let above = format!("{}/", place.directory.display());
     let mended = |step: &str, error: &io::Error| {
-        format!("{step}: {}; {}", error.to_string().replace(&above, ""), mend(place.version, error))
+        format!(
+            "{step}: {}; {}",
+            error.to_string().replace(&above, ""),
+            mend(place.version, error, rustix::process::geteuid().is_root())
+        )
     };
     // The previous launcher may have died before this one was started by the same server: an existing group of
     // the same name cannot be, for the name holds our own start time.
@@ -243,9 +247,9 @@ fn pids_ceiling() -> u32 {
 }
 
 /// What to do about an error, in the words of who runs the host.
-fn mend(version: Version, error: &io::Error) -> &'static str {
+fn mend(version: Version, error: &io::Error, is_root: bool) -> &'static str {
     match (error.kind(), version) {
-        (io::ErrorKind::PermissionDenied, _) if rustix::process::geteuid().is_root() => {
+        (io::ErrorKind::PermissionDenied, _) if is_root => {
             "it is root without the capabilities that this takes: give it DAC_OVERRIDE and SYS_ADMIN"
         }
         (io::ErrorKind::PermissionDenied, Version::Two) => {

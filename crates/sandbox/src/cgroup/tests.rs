@@ -157,10 +157,15 @@ fn a_host_without_control_groups_says_so_for_each_controller() {
 #[test]
 fn every_reason_says_what_would_mend_it() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-    assert!(mend(Version::Two, &denied).contains("Delegate=yes"));
-    assert!(mend(Version::One, &denied).contains("root"));
-    assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ResourceBusy)).contains("of its own"));
-    assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ReadOnlyFilesystem)).contains("docker"));
+    assert!(mend(Version::Two, &denied, false).contains("Delegate=yes"));
+    assert!(mend(Version::One, &denied, false).contains("start it as root"));
+    // Root itself is not told to become root.
+    let told = mend(Version::One, &denied, true);
+    assert!(told.contains("DAC_OVERRIDE") && !told.contains("start it as root"), "{told}");
+    for is_root in [false, true] {
+        assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ResourceBusy), is_root).contains("of its own"));
+        assert!(mend(Version::Two, &io::Error::from(io::ErrorKind::ReadOnlyFilesystem), is_root).contains("docker"));
+    }
 }
 
 /// The unified hierarchy of this host, for as far as it goes: a hybrid host keeps no controller there, but groups,
