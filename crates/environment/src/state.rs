@@ -397,8 +397,7 @@ impl<K: Key> Machine<K> {
         let Some(environment) = self.environments.get_mut(&id) else { return };
         let (Phase::Init, Some(key)) = (environment.phase, environment.key.clone()) else { return };
         environment.expires_ms = now_ms.saturating_add(lives_ms.min(AGE_MS_MAX));
-        let held = environment.begun_ms.take().is_some();
-        self.starting = self.starting.saturating_sub(usize::from(held));
+        self.give_start_back(id);
         let pool = self.pool(&key);
         pool.starting = pool.starting.saturating_sub(1);
         pool.failures = 0;
@@ -603,10 +602,9 @@ impl<K: Key> Machine<K> {
 
     /// A start that did not come to an end: the environment is killed. `None`: it was not starting.
     fn end_init(&mut self, id: EnvironmentId, effects: &mut Vec<Effect<K>>) -> Option<K> {
-        let environment = self.environments.get_mut(&id).filter(|environment| environment.phase == Phase::Init)?;
+        let environment = self.environments.get(&id).filter(|environment| environment.phase == Phase::Init)?;
         let key = environment.key.clone()?;
-        let held = environment.begun_ms.take().is_some();
-        self.starting = self.starting.saturating_sub(usize::from(held));
+        self.give_start_back(id);
         self.kill(id, effects);
         let pool = self.pool(&key);
         pool.starting = pool.starting.saturating_sub(1);

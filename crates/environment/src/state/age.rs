@@ -35,6 +35,20 @@ impl<K: Key> Machine<K> {
         self.schedule(now_ms, effects);
     }
 
+    /// An environment begins to start: it holds one of the starts.
+    pub(super) fn hold_start(&mut self, id: EnvironmentId, now_ms: u64) {
+        if let Some(environment) = self.environments.get_mut(&id) {
+            environment.begun_ms = Some(now_ms);
+            self.starting = self.starting.saturating_add(1);
+        }
+    }
+
+    /// It starts no more, however that ended; one that took long holds none by then.
+    pub(super) fn give_start_back(&mut self, id: EnvironmentId) {
+        let held = self.environments.get_mut(&id).and_then(|environment| environment.begun_ms.take()).is_some();
+        self.starting = self.starting.saturating_sub(usize::from(held));
+    }
+
     /// Lets others start beside those that have taken long.
     fn end_long_starts(&mut self, now_ms: u64) {
         for environment in self.environments.values_mut() {

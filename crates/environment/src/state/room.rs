@@ -193,7 +193,6 @@ impl<K: Key> Machine<K> {
             }
             self.standbys.take(class)
         });
-        self.starting = self.starting.saturating_add(1);
         let account = self.account(&key);
         account.environments += 1;
         account.held += usize::from(provisioned);
@@ -207,15 +206,13 @@ impl<K: Key> Machine<K> {
                 environment.class = None;
                 environment.phase = Phase::Init;
                 environment.provisioned = provisioned;
-                environment.begun_ms = Some(now_ms);
                 effects.push(Effect::Adopt(id, key, initialization));
+                self.hold_start(id, now_ms);
             }
             None => {
                 let id = self.insert(Some(key.clone()), None, Phase::Init, provisioned);
-                if let Some(environment) = self.environments.get_mut(&id) {
-                    environment.begun_ms = Some(now_ms);
-                }
                 effects.push(Effect::Start(id, key, initialization));
+                self.hold_start(id, now_ms);
             }
         }
     }
